@@ -1,0 +1,96 @@
+package standin
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"time"
+)
+
+// entryTime is the time of every entry, so that the same content always makes
+// the same bytes.
+var entryTime = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Zip makes a deterministic zip archive of files (path to content).
+func Zip(files map[string]string) []byte {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, name := range sortedKeys(files) {
+		method := zip.Deflate
+		if len(files[name]) > 1<<20 {
+			method = zip.Store // large made files are noise; compressing them only costs time
+		}
+		f, err := w.CreateHeader(&zip.FileHeader{Name: name, Method: method, Modified: entryTime})
+		if err == nil {
+			_, err = f.Write([]byte(files[name]))
+		}
+		if err != nil {
+			panic(fmt.Sprintf("standin: zip entry %s: %v", name, err))
+		}
+	}
+	if err := w.Close(); err != nil {
+		panic(fmt.Sprintf("standin: closing a zip: %v", err))
+	}
+	return b.Bytes()
+}
+
+// Tar makes a deterministic tar archive of files.
+func Tar(files map[string]string) []byte {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, name := range sortedKeys(files) {
+		err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(files[name])), ModTime: entryTime, Typeflag: tar.TypeReg})
+		if err == nil {
+			_, err = w.Write([]byte(files[name]))
+		}
+		if err != nil {
+			panic(fmt.Sprintf("standin: tar entry %s: %v", name, err))
+		}
+	}
+	if err := w.Close(); err != nil {
+		panic(fmt.Sprintf("standin: closing a tar: %v", err))
+	}
+	return b.Bytes()
+}
+
+// Gzip compresses body deterministically.
+func Gzip(body []byte) []byte {
+	var b bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+	_, _ = w.Write(body)
+	_ = w.Close()
+	return b.Bytes()
+}
+
+// noise returns size bytes that no compressor shrinks, the same for each seed.
+func noise(seed string, size int64) string {
+	var key [32]byte
+	copy(key[:], seed)
+	src := rand.NewChaCha8(key)
+	b := make([]byte, size)
+	_, _ = src.Read(b)
+	return string(b)
+}
+
+// withoutCentralDirectory drops the end of a zip: all entries are there, but
+// nothing says where.
+func withoutCentralDirectory(body []byte) []byte {
+	if i := bytes.Index(body, []byte("PK\x01\x02")); i > 0 {
+		return slices.Clone(body[:i])
+	}
+	return slices.Clone(body[:len(body)/2])
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
