@@ -1,0 +1,68 @@
+package composer
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+)
+
+// Rewrite returns doc with the dist.url of its versions replaced by what distURL answers; where distURL says no, and where
+// a version has no archive or one that lies on the client's own disk, the dist stays as it is. Nothing else changes: the
+// new address is put in place of the old one in the text of the dist.
+//
+// The list is not expanded. In a minified document a version that inherits the dist of the one before gets a dist of its
+// own only if distURL gives it another address.
+func Rewrite(doc *Document, distURL func(v Version) (string, bool)) *Document {
+	out := *doc
+	out.Versions = make([]Object, len(doc.Versions))
+	var before json.RawMessage // the rewritten dist of the previous version
+	_ = doc.walk(func(i int, v *Version, state Object) error {
+		element := doc.Versions[i]
+		dist := state.Get("dist")
+		after := dist
+		if v.Dist != nil && remote(v.Dist) {
+			if url, ok := distURL(*v); ok && url != v.Dist.URL {
+				after = replaceURL(dist, url)
+			}
+		}
+		switch at := element.find("dist"); {
+		case at >= 0 && len(dist) > 0 && !bytes.Equal(element[at].Value, after):
+			element = slices.Clone(element)
+			element[at].Value = after
+		case at < 0 && len(dist) > 0 && !bytes.Equal(before, after):
+			element = element.With("dist", after)
+		}
+		out.Versions[i], before = element, after
+		return nil
+	})
+	return &out
+}
+
+// remote reports whether an archive is fetched over the network.
+func remote(d *Dist) bool {
+	if d.Type == "path" || d.Type == "file" {
+		return false
+	}
+	scheme, _, ok := strings.Cut(d.URL, "://")
+	return ok && (strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "http"))
+}
+
+// replaceURL replaces the url in the text of a dist that has one.
+func replaceURL(dist json.RawMessage, url string) json.RawMessage {
+	var old json.RawMessage
+	at := 0
+	s := scanner{data: dist}
+	_ = s.members(0, func(key string) error {
+		start := s.pos
+		v, err := s.raw(1)
+		if err == nil && key == "url" {
+			old, at = v, start
+		}
+		return err
+	})
+	out := make([]byte, 0, len(dist)-len(old)+len(url)+2)
+	out = append(out, dist[:at]...)
+	out = appendQuoted(out, url)
+	return append(out, dist[at+len(old):]...)
+}
