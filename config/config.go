@@ -74,7 +74,8 @@ type Proxy struct {
 	// How long a metadata document counts as fresh. A document is revalidated when it is older, never deleted.
 	MetadataTTL time.Duration `setting:"PROXY_METADATA_TTL" default:"3600" min:"0"`
 
-	// How long a stored archive counts as fresh. An archive is never deleted for its age, only for want of room.
+	// How long a stored archive whose reference can move, such as a branch, is trusted. No archive is deleted for its
+	// age, only for want of room.
 	ArchiveTTL time.Duration `setting:"PROXY_ARCHIVE_TTL" default:"86400" min:"0"`
 
 	// How much room archives may take. The least recently used ones go first; pinned ones and all metadata stay.
@@ -126,8 +127,8 @@ type Proxy struct {
 	// announces a mirror in packages.json, and lock files keep the original URLs beside it.
 	DistMode string `setting:"PROXY_DIST_MODE" default:"rewrite" oneof:"rewrite|mirror"`
 
-	// Hosts that may be fetched from although they resolve to a private or otherwise special address: names or addresses,
-	// with a port if only that one is meant, or CIDR ranges (comma-separated).
+	// Hosts that may be fetched from although their address is private or otherwise special: names, *.domain or addresses
+	// as URLs spell them, with a port if only that one is meant, or CIDR ranges of such addresses (comma-separated).
 	AllowedHosts []string `setting:"PROXY_ALLOWED_HOSTS" default:""`
 
 	// Credentials for the origins of archives and for the upstream repository: the path of a file in Composer's

@@ -201,7 +201,7 @@ func TestEveryMistakeIsOneSentence(t *testing.T) {
 				`HOST="1.2.3.4:80" (environment) must be an address or a host name, without a port.`,
 				`BASE_URL="packages.example.com" (environment) must be an http or https URL with a host, without credentials, query and fragment.`,
 				`PROXY_PACKAGIST_URL="https://u:p@host" (environment) must be an http or https URL with a host, without credentials, query and fragment.`,
-				`PROXY_ALLOWED_HOSTS="git.lan,http://x" (environment) must be a list of host names, addresses (with a port or without) and CIDR ranges, which "http://x" is not.`,
+				`PROXY_ALLOWED_HOSTS="git.lan,http://x" (environment) must be a list of host names, *.domain, addresses (each with a port or without) and CIDR ranges, which "http://x" is not.`,
 			},
 		},
 		{

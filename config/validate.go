@@ -66,7 +66,7 @@ func (c Config) mistakes(sources map[string]string) Mistakes {
 	}
 	check("PROXY_PACKAGIST_URL", checkURL(c.Proxy.PackagistURL, false))
 	check("PROXY_USER_AGENT", checkUserAgent(c.Proxy.UserAgent))
-	check("PROXY_ALLOWED_HOSTS", checkEach(c.Proxy.AllowedHosts, isHost, "a list of host names, addresses (with a port or without) and CIDR ranges"))
+	check("PROXY_ALLOWED_HOSTS", checkEach(c.Proxy.AllowedHosts, isHost, "a list of host names, *.domain, addresses (each with a port or without) and CIDR ranges"))
 	_, err := c.Proxy.ReadAuthJSON()
 	check("PROXY_AUTH_JSON", err)
 	check("PRIVATE_VENDORS", checkEach(c.Private.Vendors, vendorName.MatchString, "a list of vendor names such as acme"))
@@ -167,13 +167,13 @@ func checkEach(list []string, valid func(string) bool, what string) error {
 
 var (
 	vendorName = regexp.MustCompile(`^[a-z0-9]([_.-]?[a-z0-9]+)*$`)
-	hostName   = regexp.MustCompile(`^(?i)[a-z0-9]([a-z0-9_.-]*[a-z0-9])?(:[0-9]{1,5})?$`)
+	hostName   = regexp.MustCompile(`^(?i)(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?(:[0-9]{1,5})?$`)
 )
 
 func isHost(s string) bool {
 	_, prefixErr := netip.ParsePrefix(s)
 	_, portErr := netip.ParseAddrPort(s)
-	return prefixErr == nil || portErr == nil || isAddr(s) || hostName.MatchString(s)
+	return prefixErr == nil || portErr == nil || isAddr(strings.Trim(s, "[]")) || hostName.MatchString(s)
 }
 
 // ReadAuthJSON returns the credentials as JSON text, read from the file that AuthJSON names or taken from AuthJSON
