@@ -1,0 +1,277 @@
+package upstream
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// Auth is the table of credentials: for each origin (scheme, host, port) the headers that a
+// request to it carries. A nil *Auth knows none.
+type Auth struct {
+	origins map[string][]authHeader
+	ignored []string
+}
+
+type authHeader struct {
+	name  string
+	value Secret
+}
+
+// authFile is Composer's auth.json as far as it is understood here.
+type authFile struct {
+	GitHubOAuth   map[string]string          `json:"github-oauth"`
+	GitLabOAuth   map[string]json.RawMessage `json:"gitlab-oauth"`
+	GitLabToken   map[string]json.RawMessage `json:"gitlab-token"`
+	HTTPBasic     map[string]basicPair       `json:"http-basic"`
+	Bearer        map[string]string          `json:"bearer"`
+	CustomHeaders map[string][]string        `json:"custom-headers"`
+}
+
+type basicPair struct {
+	Username string `json:"username"`
+	Password string `json:"password"`
+}
+
+type gitLabPair struct {
+	Username string `json:"username"`
+	Token    string `json:"token"`
+}
+
+// ParseAuthJSON reads credentials in the format of Composer's auth.json: http-basic, bearer,
+// github-oauth, gitlab-oauth, gitlab-token and custom-headers. Other sections are listed by
+// Ignored. Empty input, an empty object and PHP's empty list are an empty table.
+//
+// A key is a host or host:port, as in Composer, and stands for https. Credentials travel over
+// plain http only where the key says so: "http://satis.corp:8080". As in Composer, github.com
+// covers api.github.com (never codeload.github.com) and packagist.org covers
+// repo.packagist.org. Where several sections name one host, the Authorization of the later one
+// in the list above wins over those from tokens.
+func ParseAuthJSON(data []byte) (*Auth, error) {
+	a := &Auth{origins: map[string][]authHeader{}}
+	if trimmed := strings.Join(strings.Fields(string(data)), ""); trimmed == "" || trimmed == "[]" {
+		return a, nil
+	}
+	var sections map[string]json.RawMessage
+	if err := json.Unmarshal(data, &sections); err != nil {
+		return nil, errors.New("auth.json is not a JSON object")
+	}
+	var file authFile
+	for name, raw := range sections {
+		target, known := file.section(name)
+		if !known {
+			a.ignored = append(a.ignored, name)
+			continue
+		}
+		if compact := strings.Join(strings.Fields(string(raw)), ""); compact == "[]" {
+			continue
+		}
+		// The decoder's own message may quote the value, which is a secret.
+		if err := json.Unmarshal(raw, target); err != nil {
+			return nil, fmt.Errorf("auth.json: the section %s does not have the form Composer gives it", name)
+		}
+	}
+	slices.Sort(a.ignored)
+	if err := a.fill(&file); err != nil {
+		return nil, fmt.Errorf("auth.json: %w", err)
+	}
+	return a, nil
+}
+
+func (f *authFile) section(name string) (target any, known bool) {
+	switch name {
+	case "github-oauth":
+		return &f.GitHubOAuth, true
+	case "gitlab-oauth":
+		return &f.GitLabOAuth, true
+	case "gitlab-token":
+		return &f.GitLabToken, true
+	case "http-basic":
+		return &f.HTTPBasic, true
+	case "bearer":
+		return &f.Bearer, true
+	case "custom-headers":
+		return &f.CustomHeaders, true
+	}
+	return nil, false
+}
+
+func (a *Auth) fill(f *authFile) error {
+	return errors.Join(
+		each("github-oauth", f.GitHubOAuth, func(key, token string) error {
+			return a.set(key, "Authorization", "token ", token)
+		}),
+		each("gitlab-oauth", f.GitLabOAuth, func(key string, raw json.RawMessage) error {
+			pair, err := readGitLab(raw)
+			if err != nil {
+				return err
+			}
+			return a.set(key, "Authorization", "Bearer ", pair.Token)
+		}),
+		each("gitlab-token", f.GitLabToken, func(key string, raw json.RawMessage) error {
+			pair, err := readGitLab(raw)
+			if err != nil {
+				return err
+			}
+			if pair.Username != "" { // a deploy token
+				return a.set(key, "Authorization", "Basic ", basic(pair.Username, pair.Token))
+			}
+			return a.set(key, "Private-Token", "", pair.Token)
+		}),
+		each("http-basic", f.HTTPBasic, func(key string, pair basicPair) error {
+			if pair.Username == "" && pair.Password == "" {
+				return errors.New("username and password are missing")
+			}
+			return a.set(key, "Authorization", "Basic ", basic(pair.Username, pair.Password))
+		}),
+		each("bearer", f.Bearer, func(key, token string) error {
+			return a.set(key, "Authorization", "Bearer ", token)
+		}),
+		each("custom-headers", f.CustomHeaders, func(key string, lines []string) error {
+			for _, line := range lines {
+				name, value, ok := strings.Cut(line, ":")
+				name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+				if !ok || !httpguts.ValidHeaderFieldName(name) {
+					return errors.New(`want header lines such as "X-Token: value"`)
+				}
+				if slices.Contains(framingHeaders, name) {
+					return fmt.Errorf("the header %s is not free to be set", name)
+				}
+				if err := a.set(key, name, "", strings.TrimSpace(value)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+	)
+}
+
+// framingHeaders belong to the transport.
+var framingHeaders = []string{
+	"Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Host", "Keep-Alive",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+// each calls set for every key in order, so that errors and precedence do not depend on map order.
+func each[V any](section string, entries map[string]V, set func(key string, v V) error) error {
+	keys := make([]string, 0, len(entries))
+	for key := range entries {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		if err := set(key, entries[key]); err != nil {
+			return fmt.Errorf("%s for %q: %w", section, redactUserinfo(key), err)
+		}
+	}
+	return nil
+}
+
+func readGitLab(raw json.RawMessage) (gitLabPair, error) {
+	var pair gitLabPair
+	if json.Unmarshal(raw, &pair.Token) == nil {
+		return pair, nil
+	}
+	if err := json.Unmarshal(raw, &pair); err != nil {
+		return pair, errors.New("want a token, or an object with username and token")
+	}
+	return pair, nil
+}
+
+func basic(username, password string) string {
+	return base64.StdEncoding.EncodeToString([]byte(username + ":" + password))
+}
+
+// set stores one header for every origin that key stands for.
+func (a *Auth) set(key, name, scheme, value string) error {
+	if value == "" {
+		return errors.New("the value is empty")
+	}
+	if !httpguts.ValidHeaderFieldValue(value) {
+		return errors.New("the value holds characters that no header may have")
+	}
+	origins, err := originsOf(key)
+	if err != nil {
+		return err
+	}
+	for _, origin := range origins {
+		headers := slices.DeleteFunc(a.origins[origin], func(h authHeader) bool { return h.name == name })
+		a.origins[origin] = append(headers, authHeader{name, NewSecret(scheme + value)})
+	}
+	return nil
+}
+
+// originsOf turns a key of auth.json into origins.
+func originsOf(key string) ([]string, error) {
+	text := strings.TrimSpace(key)
+	if !strings.Contains(text, "://") {
+		text = "https://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") {
+		return nil, errors.New("the key is not a host, host:port or URL without user information")
+	}
+	origins := []string{originOf(u)}
+	switch origins[0] {
+	case "https://github.com:443":
+		origins = append(origins, "https://api.github.com:443")
+	case "https://packagist.org:443":
+		origins = append(origins, "https://repo.packagist.org:443")
+	}
+	return origins, nil
+}
+
+// apply sets the headers for the origin of u and says whether there were any.
+func (a *Auth) apply(u *url.URL, header http.Header) bool {
+	if a == nil {
+		return false
+	}
+	headers := a.origins[originOf(u)]
+	for _, h := range headers {
+		header.Set(h.name, h.value.Reveal())
+	}
+	return len(headers) > 0
+}
+
+// Origins lists the origins for which there are credentials, in order.
+func (a *Auth) Origins() []string {
+	if a == nil {
+		return nil
+	}
+	origins := make([]string, 0, len(a.origins))
+	for origin := range a.origins {
+		origins = append(origins, origin)
+	}
+	slices.Sort(origins)
+	return origins
+}
+
+// Ignored lists the sections that were present and not understood, in order.
+func (a *Auth) Ignored() []string {
+	if a == nil {
+		return nil
+	}
+	return slices.Clone(a.ignored)
+}
+
+// String names the origins and nothing else.
+func (a *Auth) String() string {
+	return fmt.Sprintf("credentials for %s", strings.Join(a.Origins(), ", "))
+}
+
+// Format prints what String returns, for every verb.
+func (a *Auth) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, a.String()) }
+
+func redactUserinfo(key string) string {
+	if i := strings.LastIndex(key, "@"); i >= 0 {
+		return "..." + key[i:]
+	}
+	return key
+}
