@@ -54,8 +54,8 @@ type Server struct {
 
 // Admin is who may manage Stasis.
 type Admin struct {
-	// The token that opens the management API (Authorization: Bearer …). Without a token and without
-	// ADMIN_TOKEN_HASH the API answers 401 to everybody; the proxy works all the same.
+	// The token that opens the management API (Authorization: Bearer …), or its argon2id hash. Without a token and
+	// without ADMIN_TOKEN_HASH the API answers 401 to everybody; the proxy works all the same.
 	Token Secret `setting:"ADMIN_TOKEN" default:""`
 
 	// The argon2id hash of the token in PHC form ($argon2id$v=19$m=19456,t=2,p=1$salt$hash), in place of the

@@ -123,7 +123,7 @@ func checkPair(file, other, otherName string) error {
 func checkToken(token string) error {
 	switch {
 	case strings.HasPrefix(token, "$argon2"):
-		return errors.New("must be the token itself; a hash of it belongs into ADMIN_TOKEN_HASH")
+		return checkTokenHash(token)
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return errors.New("must be printable ASCII without spaces, because it travels in an HTTP header")
 	}
