@@ -1,0 +1,154 @@
+// Package api is the operator surface: the management API below /api/v1, health and readiness, metrics,
+// and the access log that every request of the program passes through.
+//
+// It owns the JSON envelope, the table from errors to status codes, the administrator's authentication
+// with its slowing of wrong guesses, the OpenAPI document (openapi.json, served as it is), and the names
+// and labels of the HTTP metrics. It promises that every answer below /api/v1, unknown paths and wrong
+// methods included, is in the envelope and as the OpenAPI document says; that without a configured token
+// nothing can be managed; that no token, query string or control character reaches the log; and that a
+// request never waits for its own access line.
+//
+// What the operations do is left to the Operator, which is the proxy. Listening, shutting down and
+// choosing the log format are left to the command.
+//
+// A request passes AccessLog first, which counts, logs and recovers, then echo, then the authentication
+// of this package, then a handler.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"stasis/proxy"
+	"stasis/proxy/composer"
+)
+
+// Operator is what the management API needs from the proxy. An error matching fs.ErrNotExist means that
+// the named thing is not known; errors may carry the methods listed at explain to say more. All methods
+// are safe for concurrent use and honour the context.
+type Operator interface {
+	Status(ctx context.Context) (proxy.Status, error)
+	Stats(ctx context.Context) (proxy.Stats, error)
+	Purge(ctx context.Context, req proxy.PurgeRequest) (proxy.PurgeResult, error)
+	Freeze(ctx context.Context, name composer.Name, req proxy.FreezeRequest) (proxy.Freeze, error)
+	Unfreeze(ctx context.Context, name composer.Name) (bool, error) // whether it had been frozen
+	Frozen(ctx context.Context) ([]proxy.Freeze, error)
+	Alerts(ctx context.Context) ([]proxy.Alert, error)
+	AckAlert(ctx context.Context, id string) (proxy.Alert, error)
+}
+
+// Options is what the operator surface is made of.
+type Options struct {
+	// Operator does the work. Nil means that the proxy is switched off: the routes exist and say so.
+	Operator Operator
+	// AdminToken is the administrator's token, in the clear or as an argon2id PHC string.
+	AdminToken string
+	// AdminTokenHash is the argon2id PHC string of the token. With both set, either token is accepted.
+	AdminTokenHash string
+	// Logger receives what goes wrong; nil discards it.
+	Logger *slog.Logger
+	// Registerer receives the metrics of this package; nil keeps them to itself.
+	Registerer prometheus.Registerer
+	// Gatherer is what /metrics shows; nil leaves the path out.
+	Gatherer prometheus.Gatherer
+	// Ready says whether requests should be sent here; nil means always. An error of type NotReady is
+	// shown to whoever asks, any other is only logged.
+	Ready func(ctx context.Context) error
+	// Version is the version of the program.
+	Version string
+	// TrustedProxies are the peers whose forwarding headers are believed.
+	TrustedProxies []netip.Prefix
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// route is one operation of the management API. The table of them is also what tells a wrong method from
+// an unknown path, and what the tests compare with the OpenAPI document.
+type route struct {
+	method, path string
+	serve        func(*management, *call) (any, error)
+}
+
+var routes = []route{
+	{http.MethodGet, "/api/v1/proxy/status", (*management).status},
+	{http.MethodGet, "/api/v1/proxy/stats", (*management).stats},
+	{http.MethodPost, "/api/v1/proxy/purge", (*management).purge},
+	{http.MethodPost, "/api/v1/proxy/freeze/:vendor/:package", (*management).freeze},
+	{http.MethodPost, "/api/v1/proxy/unfreeze/:vendor/:package", (*management).unfreeze},
+	{http.MethodGet, "/api/v1/proxy/frozen", (*management).frozen},
+	{http.MethodGet, "/api/v1/proxy/alerts", (*management).alerts},
+	{http.MethodPost, "/api/v1/proxy/alerts/:id/ack", (*management).ackAlert},
+}
+
+// Register mounts everything on e. It fails only if a token hash cannot be used.
+func Register(e *echo.Echo, o Options) error {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	auth, err := newAuthenticator(o)
+	if err != nil {
+		return err
+	}
+	m := &management{operator: o.Operator, auth: auth, log: o.Logger, now: o.Now}
+	for _, rt := range routes {
+		h := m.endpoint(rt.serve)
+		e.Add(rt.method, rt.path, h)
+		if rt.method == http.MethodGet {
+			e.HEAD(rt.path, h)
+		}
+	}
+	e.GET(openAPIPath, echo.WrapHandler(http.HandlerFunc(serveOpenAPI)))
+	e.HEAD(openAPIPath, echo.WrapHandler(http.HandlerFunc(serveOpenAPI)))
+	// RouteNotFound also catches known paths asked with another method.
+	unknown := m.endpoint((*management).unknown)
+	e.RouteNotFound("/api/v1", unknown)
+	e.RouteNotFound("/api/v1/*", unknown)
+
+	registerHealth(e, o)
+	registerMetrics(e, o)
+	return nil
+}
+
+// call is one request to the management API.
+type call struct {
+	w     http.ResponseWriter
+	r     *http.Request
+	param func(name string) string // path parameter, percent-decoded once
+}
+
+// endpoint authenticates, calls and answers in the envelope.
+func (m *management) endpoint(serve func(*management, *call) (any, error)) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		w, r := c.Response(), c.Request()
+		if err := m.auth.admit(r); err != nil {
+			m.fail(w, r, err)
+			return nil
+		}
+		data, err := serve(m, &call{w: w, r: r, param: func(name string) string {
+			v := c.Param(name)
+			if r.URL.RawPath == "" { // the router matched the decoded path
+				return v
+			}
+			if decoded, err := url.PathUnescape(v); err == nil {
+				return decoded
+			}
+			return v
+		}})
+		if err != nil {
+			m.fail(w, r, err)
+			return nil
+		}
+		writeJSON(w, http.StatusOK, Envelope[any]{Data: data})
+		return nil
+	}
+}
