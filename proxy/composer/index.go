@@ -45,7 +45,7 @@ func (d *Document) walk(visit func(i int, v *Version, state Object) error) error
 			state = state[:0]
 		}
 		if len(state) == 0 {
-			sum = summary{}
+			sum = summary{parts: sum.parts}
 		}
 		state = apply(state, diff)
 		for _, m := range diff {
@@ -62,8 +62,9 @@ func (d *Document) walk(visit func(i int, v *Version, state Object) error) error
 // summary is a Version in the making.
 type summary struct {
 	Version
-	normalized string // version_normalized as given
-	stale      bool   // Pretty or normalized changed since finish
+	normalized string  // version_normalized as given
+	stale      bool    // Pretty or normalized changed since finish
+	parts      scanner // reads dist and source
 }
 
 // set takes over the value of one key; nil means the key is gone.
@@ -75,10 +76,10 @@ func (s *summary) set(key string, value json.RawMessage) {
 		s.normalized, _ = textOf(value)
 		s.stale = true
 	case "dist":
-		s.Dist = readDist(value)
+		s.Dist = s.readDist(value)
 	case "source":
 		s.SourceType, s.SourceURL, s.SourceReference = "", "", ""
-		eachMember(value, func(key string, value json.RawMessage) {
+		s.parts.each(value, func(key string, value json.RawMessage) {
 			switch key {
 			case "type":
 				s.SourceType, _ = textOf(value)
@@ -108,12 +109,12 @@ func (s *summary) finish() {
 	}
 }
 
-func readDist(value json.RawMessage) *Dist {
+func (s *summary) readDist(value json.RawMessage) *Dist {
 	if len(value) == 0 || value[0] != '{' {
 		return nil
 	}
 	dist := &Dist{}
-	eachMember(value, func(key string, value json.RawMessage) {
+	s.parts.each(value, func(key string, value json.RawMessage) {
 		switch key {
 		case "type":
 			dist.Type, _ = textOf(value)
@@ -128,12 +129,12 @@ func readDist(value json.RawMessage) *Dist {
 	return dist
 }
 
-// eachMember visits the members of a value that is a valid object, repeated keys included, and nothing else.
-func eachMember(value json.RawMessage, visit func(key string, value json.RawMessage)) {
+// each visits the members of a value that is a valid object, repeated keys included, and nothing else.
+func (s *scanner) each(value json.RawMessage, visit func(key string, value json.RawMessage)) {
 	if len(value) == 0 || value[0] != '{' {
 		return
 	}
-	s := scanner{data: value}
+	s.data, s.pos = value, 0
 	_ = s.members(0, func(key string) error {
 		v, err := s.raw(1)
 		if err == nil {

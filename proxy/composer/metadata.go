@@ -107,10 +107,10 @@ func (d *Document) check() error {
 		for _, m := range v {
 			switch m.Key {
 			case "name":
-				named = m.Value[0] == '"' && string(m.Value) != string(unset)
+				named = m.Value[0] == '"' && !isUnset(m.Value)
 			case "version":
 				c := m.Value[0]
-				versioned = (c == '"' || c == '-' || isDigit(c)) && string(m.Value) != string(unset)
+				versioned = (c == '"' || c == '-' || isDigit(c)) && !isUnset(m.Value)
 			}
 		}
 		if !named {

@@ -32,7 +32,7 @@ func apply(prev, d Object) Object {
 	for _, m := range d {
 		i := prev.find(m.Key)
 		switch {
-		case bytes.Equal(m.Value, unset):
+		case isUnset(m.Value):
 			if i >= 0 {
 				prev = append(prev[:i], prev[i+1:]...)
 			}
@@ -43,6 +43,14 @@ func apply(prev, d Object) Object {
 		}
 	}
 	return prev
+}
+
+// isUnset also knows the spellings with escapes, none of which is longer than 44 bytes.
+func isUnset(v json.RawMessage) bool {
+	if bytes.Equal(v, unset) {
+		return true
+	}
+	return len(v) > 0 && len(v) <= 44 && v[0] == '"' && bytes.IndexByte(v, '\\') > 0 && unquote(v) == "__unset"
 }
 
 // Minify is the inverse of Expand: the first version whole, each later one as its differences to the one before.

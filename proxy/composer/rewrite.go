@@ -17,13 +17,14 @@ func Rewrite(doc *Document, distURL func(v Version) (string, bool)) *Document {
 	out := *doc
 	out.Versions = make([]Object, len(doc.Versions))
 	var before json.RawMessage // the rewritten dist of the previous version
+	var parts scanner
 	_ = doc.walk(func(i int, v *Version, state Object) error {
 		element := doc.Versions[i]
 		dist := state.Get("dist")
 		after := dist
 		if v.Dist != nil && remote(v.Dist) {
 			if url, ok := distURL(*v); ok && url != v.Dist.URL {
-				after = replaceURL(dist, url)
+				after = parts.replaceURL(dist, url)
 			}
 		}
 		switch at := element.find("dist"); {
@@ -48,21 +49,16 @@ func remote(d *Dist) bool {
 	return ok && (strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "http"))
 }
 
-// replaceURL replaces the url in the text of a dist that has one.
-func replaceURL(dist json.RawMessage, url string) json.RawMessage {
-	var old json.RawMessage
-	at := 0
-	s := scanner{data: dist}
-	_ = s.members(0, func(key string) error {
-		start := s.pos
-		v, err := s.raw(1)
-		if err == nil && key == "url" {
-			old, at = v, start
+// replaceURL replaces the url in the text of a dist that has one; if it has several, the last, which is the one that counts.
+func (s *scanner) replaceURL(dist json.RawMessage, url string) json.RawMessage {
+	var start, end int
+	s.each(dist, func(key string, value json.RawMessage) {
+		if key == "url" {
+			start, end = s.pos-len(value), s.pos
 		}
-		return err
 	})
-	out := make([]byte, 0, len(dist)-len(old)+len(url)+2)
-	out = append(out, dist[:at]...)
+	out := make([]byte, 0, len(dist)-(end-start)+len(url)+2)
+	out = append(out, dist[:start]...)
 	out = appendQuoted(out, url)
-	return append(out, dist[at+len(old):]...)
+	return append(out, dist[end:]...)
 }

@@ -150,7 +150,7 @@ func RootURL(repository string) string {
 // belongs to the host of the repository, whatever the repository's own path. Addresses without slash or scheme, at which
 // Composer gives up, are taken to lie beside the root.
 func Resolve(repository, value string) string {
-	if value == "" || strings.Contains(schemeOf(value), ":") {
+	if value == "" || schemeOf(value) != "" {
 		return value
 	}
 	if strings.HasPrefix(value, "/") {

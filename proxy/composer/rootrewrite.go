@@ -119,10 +119,10 @@ func (w rootWriter) advisories(o Object) json.RawMessage {
 	return w.block(o, map[string]string{"api-url": "/api/security-advisories/"}).With("api-url", w.below("/api/security-advisories/")).append(nil)
 }
 
-// filter: Composer ignores the block unless metadata is true. The api-url is not served and its absence costs nothing, since
+// filter: Composer ignores the block unless metadata is true and wants lists to be an object. The api-url is not served and its absence costs nothing, since
 // documents carry the same entries.
 func (w rootWriter) filter(o Object) json.RawMessage {
-	if !w.opts.Filter || !isTrue(o.Get("metadata")) {
+	if !w.opts.Filter || !isTrue(o.Get("metadata")) || o.object("lists") == nil {
 		return nil
 	}
 	return w.block(o, map[string]string{"summary-url": "/lists/all/summary.json"}).append(nil)

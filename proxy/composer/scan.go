@@ -24,7 +24,7 @@ var errDepth = fmt.Errorf("values are nested more than %d deep", maxDepth)
 // equal values have equal bytes.
 func scan(data []byte, read func(s *scanner) error) error {
 	if bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) {
-		return errors.New("it is not JSON: it starts with a byte order mark")
+		return errors.New("it starts with a byte order mark, which is not JSON")
 	}
 	s := &scanner{data: data}
 	if err := s.whole(read); err != nil {
@@ -69,9 +69,9 @@ func (s *scanner) peek() byte {
 
 func (s *scanner) unexpected(where string) error {
 	if s.pos >= len(s.data) {
-		return fmt.Errorf("it is not JSON: it ends %s", where)
+		return fmt.Errorf("it ends %s", where)
 	}
-	return fmt.Errorf("it is not JSON: unexpected %q at byte %d, %s", s.data[s.pos], s.pos, where)
+	return fmt.Errorf("unexpected %q at byte %d, %s", s.data[s.pos], s.pos, where)
 }
 
 // raw reads one value and returns its bytes, with no room to append into.
@@ -221,8 +221,7 @@ func (s *scanner) str() error {
 		case c == '\\':
 			n, err := escapeLength(data[i:])
 			if err != nil {
-				s.pos = min(i, len(data))
-				return fmt.Errorf("it is not JSON: %w at byte %d", err, i)
+				return fmt.Errorf("%w at byte %d", err, i)
 			}
 			i += n
 		case c < 0x20:

@@ -77,6 +77,20 @@ func DistTemplate(base string, typ, originalURL string) string {
 	return strings.TrimRight(base, "/") + distPrefix + "%package%/%version%/%reference%." + ext
 }
 
+// VersionTemplate is DistTemplate for one version. A version in which Composer would put characters into the address that
+// end its path stands in the template already, escaped.
+func VersionTemplate(base string, v Version) string {
+	if v.Dist == nil {
+		return ""
+	}
+	tmpl := DistTemplate(base, v.Dist.Type, v.Dist.URL)
+	if version := VersionKey(v.Normalized); strings.ContainsAny(version, "#?% ") {
+		head, tail, _ := strings.Cut(tmpl[len(base):], "%version%")
+		tmpl = tmpl[:len(base)] + head + url.PathEscape(version) + tail
+	}
+	return tmpl
+}
+
 // DistURL is the address of the archive of one version, with nothing left to fill in, as Composer 2.0 needs it.
 // A version without an archive has none.
 func DistURL(base string, n Name, v Version) string {
