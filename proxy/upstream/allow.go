@@ -1,11 +1,11 @@
 package upstream
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 )
 
@@ -46,42 +46,22 @@ func parseAllowEntry(s string) (allowEntry, error) {
 			host = s[1 : len(s)-1]
 		}
 	}
-	if port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return allowEntry{}, fmt.Errorf("%q is not a port", port)
-		}
+	if port != "" && !validPort(port) {
+		return allowEntry{}, fmt.Errorf("%q is not a port", port)
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
 		addr = addr.Unmap().WithZone("")
 		return allowEntry{prefix: netip.PrefixFrom(addr, addr.BitLen()), port: port}, nil
 	}
-	host = strings.TrimSuffix(host, ".")
-	name, wildcard := strings.CutPrefix(host, "*.")
-	if !hostName(name) {
-		return allowEntry{}, fmt.Errorf("want a host, host:port, address, CIDR range or *.domain")
+	name, wildcard := strings.CutPrefix(strings.TrimSuffix(host, "."), "*.")
+	name, err := asciiHost(name)
+	if err != nil {
+		return allowEntry{}, errors.New("want a host, host:port, address, CIDR range or *.domain")
 	}
 	if wildcard {
 		return allowEntry{suffix: "." + name, port: port}, nil
 	}
 	return allowEntry{name: name, port: port}, nil
-}
-
-// hostName says whether s could be a name in DNS or in a hosts file.
-func hostName(s string) bool {
-	if s == "" || len(s) > 253 {
-		return false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 {
-			return false
-		}
-		for _, r := range label {
-			if r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // has says whether host, with port, is on the list.

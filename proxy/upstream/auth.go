@@ -52,8 +52,8 @@ type gitLabPair struct {
 // A key is a host or host:port, as in Composer, and stands for https. Credentials travel over
 // plain http only where the key says so: "http://satis.corp:8080". As in Composer, github.com
 // covers api.github.com (never codeload.github.com) and packagist.org covers
-// repo.packagist.org. Where several sections name one host, the Authorization of the later one
-// in the list above wins over those from tokens.
+// repo.packagist.org. Where several sections give one host an Authorization, the last of
+// github-oauth, gitlab-oauth, gitlab-token, http-basic, bearer and custom-headers counts.
 func ParseAuthJSON(data []byte) (*Auth, error) {
 	a := &Auth{origins: map[string][]authHeader{}}
 	if trimmed := strings.Join(strings.Fields(string(data)), ""); trimmed == "" || trimmed == "[]" {
@@ -214,8 +214,8 @@ func originsOf(key string) ([]string, error) {
 	if !strings.Contains(text, "://") {
 		text = "https://" + text
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Hostname() == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") {
+	u, err := parseURL(nil, text)
+	if err != nil || u.User != nil {
 		return nil, errors.New("the key is not a host, host:port or URL without user information")
 	}
 	origins := []string{originOf(u)}

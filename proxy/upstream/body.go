@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 )
 
@@ -78,12 +79,21 @@ func (b *body) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if err != io.EOF && !errors.Is(err, ErrTooLarge) {
-		err = b.run.failure(err, b.host, b.op)
+		err = b.failure(err)
 	}
 	b.err = err
 	_ = b.raw.Close()
 	b.run.end()
 	return n, err
+}
+
+func (b *body) failure(err error) error {
+	e := asError(b.run.failure(err, b.host, b.op), b.host, b.op)
+	e.body = true
+	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, new(flate.CorruptInputError)) {
+		e.Kind = ServerError
+	}
+	return e
 }
 
 // Close gives up what has not been read.
@@ -122,6 +132,9 @@ func (i *inflater) Read(p []byte) (int, error) {
 // been inflated. A body that ends before it should is an error as well.
 func (c *Client) ReadAll(resp *Response, limit int64) ([]byte, error) {
 	defer func() { _ = resp.Body.Close() }()
+	if resp.Body == http.NoBody {
+		return nil, nil
+	}
 	if resp.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
@@ -135,7 +148,7 @@ func (c *Client) ReadAll(resp *Response, limit int64) ([]byte, error) {
 		return nil, tooLarge(limit)
 	case err != nil:
 		return nil, err
-	case resp.ContentLength >= 0 && n != resp.ContentLength && resp.Body != http.NoBody:
+	case resp.ContentLength >= 0 && n != resp.ContentLength:
 		return nil, io.ErrUnexpectedEOF
 	}
 	return buf.Bytes(), nil

@@ -104,11 +104,12 @@ func (c *Client) attempt(run *run, k *call, final bool) (*Response, *Error) {
 	for hops := 0; ; hops++ {
 		run.watch()
 		resp, err := c.exchange(run, k, hop{method: method, url: at, body: body, final: final})
-		run.pause()
 		if err != nil {
+			run.pause()
 			return nil, asError(err, hostOf(at), k.method)
 		}
 		if resp.StatusCode < 300 || resp.StatusCode == http.StatusNotModified || resp.StatusCode >= 400 {
+			run.pause()
 			return c.respond(run, k, at, resp)
 		}
 		next, method2, e := c.redirect(at, method, len(body) > 0, resp)
@@ -117,6 +118,7 @@ func (c *Client) attempt(run *run, k *call, final bool) (*Response, *Error) {
 			e = &Error{Host: hostOf(at), Kind: TooManyRedirects}
 		}
 		if e != nil {
+			run.pause()
 			e.Op = k.method
 			return nil, e
 		}

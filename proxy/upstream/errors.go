@@ -65,6 +65,7 @@ type Error struct {
 	Kind       Kind
 	Err        error // the cause, when there is more to say
 
+	body    bool // the header had arrived
 	retry   bool // another attempt may help
 	neutral bool // says nothing about the health of the host
 }
@@ -76,8 +77,17 @@ func (e *Error) Error() string {
 	}
 	var text string
 	switch e.Kind {
-	case Timeout:
-		text = host + " did not answer in time"
+	case Unreachable, Timeout:
+		switch {
+		case e.body && e.Kind == Timeout:
+			text = host + " fell silent in the middle of its answer"
+		case e.body:
+			text = "the answer of " + host + " broke off"
+		case e.Kind == Timeout:
+			text = host + " did not answer in time"
+		default:
+			text = host + " could not be reached"
+		}
 	case ServerError, RateLimited:
 		switch {
 		case e.Status != 0:
@@ -102,7 +112,7 @@ func (e *Error) Error() string {
 	case Canceled:
 		text = "the request to " + host + " was given up"
 	default:
-		text = host + " could not be reached"
+		text = "the request to " + host + " failed"
 	}
 	text = strings.TrimSpace(text)
 	if e.RetryAfter > 0 {

@@ -36,6 +36,11 @@ type HostState struct {
 	OpenUntil   time.Time `json:"openUntil,omitzero"` // not asked before
 }
 
+// known says whether the host ever gave a sign of itself.
+func (s HostState) known() bool {
+	return s.State != "closed" || !s.LastFailure.IsZero() || !s.LastSuccess.IsZero()
+}
+
 // hostTable holds a host for every name that was asked lately.
 type hostTable struct {
 	failures int
@@ -89,7 +94,9 @@ func (t *hostTable) get(name string) *host {
 func (t *hostTable) states() []HostState {
 	var list []HostState
 	for _, h := range t.hosts.Values() {
-		list = append(list, h.state())
+		if s := h.state(); s.known() {
+			list = append(list, s)
+		}
 	}
 	slices.SortFunc(list, func(a, b HostState) int { return cmp.Compare(a.Host, b.Host) })
 	return list

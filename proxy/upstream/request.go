@@ -114,6 +114,15 @@ func parseURL(base *url.URL, raw string) (*url.URL, error) {
 	if u.Opaque != "" || u.Hostname() == "" {
 		return nil, errors.New("the URL has no host")
 	}
+	host, err := asciiHost(u.Hostname())
+	if err != nil {
+		return nil, err
+	}
+	port := u.Port()
+	if port != "" && !validPort(port) {
+		return nil, errors.New("the URL's port is not a port")
+	}
+	u.Host = joinHostPort(host, port)
 	u.Fragment, u.RawFragment = "", ""
 	return u, nil
 }

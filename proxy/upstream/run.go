@@ -83,8 +83,10 @@ func (r *run) failure(err error, host, op string) error {
 	return e
 }
 
-// discard gives the connection back when the rest of an unwanted body is short.
+// discard gives the connection back if the rest of an unwanted body is short and quick.
 func discard(resp *http.Response) {
+	late := time.AfterFunc(100*time.Millisecond, func() { _ = resp.Body.Close() })
 	_, _ = io.CopyN(io.Discard, resp.Body, 16<<10)
+	late.Stop()
 	_ = resp.Body.Close()
 }
