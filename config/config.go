@@ -59,7 +59,8 @@ type Admin struct {
 	Token Secret `setting:"ADMIN_TOKEN" default:""`
 
 	// The argon2id hash of the token in PHC form ($argon2id$v=19$m=19456,t=2,p=1$salt$hash), in place of the
-	// token itself; "stasis hash-token" makes one. In a .env file it needs single quotes, in compose.yaml every $ doubled.
+	// token itself; "stasis hash-token" makes one. With both set, either token is accepted. In a .env file it needs single
+	// quotes, in compose.yaml every $ doubled.
 	TokenHash Secret `setting:"ADMIN_TOKEN_HASH" default:""`
 
 	// Whether /metrics is answered without the admin token.

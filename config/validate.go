@@ -61,9 +61,6 @@ func (c Config) mistakes(sources map[string]string) Mistakes {
 	}
 	check("ADMIN_TOKEN", checkToken(c.Admin.Token.Reveal()))
 	check("ADMIN_TOKEN_HASH", checkTokenHash(c.Admin.TokenHash.Reveal()))
-	if c.Admin.Token.IsSet() && c.Admin.TokenHash.IsSet() {
-		check("ADMIN_TOKEN_HASH", errors.New("must be empty when ADMIN_TOKEN is set, so that it is clear which token holds"))
-	}
 	check("PROXY_PACKAGIST_URL", checkURL(c.Proxy.PackagistURL, false))
 	check("PROXY_USER_AGENT", checkUserAgent(c.Proxy.UserAgent))
 	check("PROXY_ALLOWED_HOSTS", checkEach(c.Proxy.AllowedHosts, isHost, "a list of host names, *.domain, addresses (each with a port or without) and CIDR ranges"))
