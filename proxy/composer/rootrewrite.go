@@ -2,22 +2,17 @@ package composer
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
-// RootOptions says what the rewritten root offers. A feature is offered when it is wanted here and the original root has
-// it too; the zero value offers metadata alone.
+// RootOptions says what the rewritten root offers. The zero value offers whatever the original root has and the proxy
+// knows how to serve.
 type RootOptions struct {
-	Mirror          bool // archives are announced as a preferred mirror, so that dist.url may stay as it is
-	Search          bool
-	List            bool
-	Providers       bool // "providers-api"
-	Notify          bool // "notify-batch"
-	MetadataChanges bool
-	Advisories      bool
-	Filter          bool
-	Available       bool // keep the closed list of names; right only while nothing else is served
-	Warnings, Infos []Message
+	Mirror          bool      // announce archives as a preferred mirror, so that dist.url may stay as it is
+	Omit            []string  // keys to leave out, because what they promise cannot be served
+	Available       bool      // keep the closed list of names; right only while nothing else is served
+	Warnings, Infos []Message // to add behind those of the original
 }
 
 // Message is printed by clients whose Composer version satisfies Versions; empty means all.
@@ -30,6 +25,9 @@ func (r *Root) Rewrite(base string, o RootOptions) []byte {
 	w := rootWriter{base: strings.TrimRight(base, "/"), opts: o}
 	out := Object{}
 	for _, m := range r.Members {
+		if slices.Contains(o.Omit, m.Key) {
+			continue
+		}
 		if value := w.member(r.Members, m); value != nil {
 			out = append(out, Member{m.Key, value})
 		}
@@ -39,10 +37,11 @@ func (r *Root) Rewrite(base string, o RootOptions) []byte {
 	}
 	out = out.With("metadata-url", w.below("/p2/%package%.json"))
 	if o.Mirror {
-		out = append(out, Member{"mirrors", Object{
+		mirror := Object{
 			{"dist-url", w.below(distPrefix + "%package%/%version%/%reference%.%type%")},
 			{"preferred", json.RawMessage("true")},
-		}.list1()})
+		}
+		out = append(out, Member{"mirrors", listOf([]json.RawMessage{mirror.append(nil)})})
 	}
 	out = w.messages(out, "warnings", o.Warnings)
 	out = w.messages(out, "infos", o.Infos)
@@ -56,9 +55,9 @@ type rootWriter struct {
 
 func (w rootWriter) below(path string) json.RawMessage { return quoted(w.base + path) }
 
-// offer answers path below the base if the feature is wanted and the original names an address for it.
-func (w rootWriter) offer(wanted bool, m Member, path string) json.RawMessage {
-	if text, ok := textOf(m.Value); !wanted || !ok || text == "" {
+// offer answers path below the base if the original names an address for the same thing.
+func (w rootWriter) offer(m Member, path string) json.RawMessage {
+	if text, _ := textOf(m.Value); text == "" {
 		return nil
 	}
 	return w.below(path)
@@ -72,15 +71,15 @@ func (w rootWriter) member(all Object, m Member) json.RawMessage {
 	case "metadata-url":
 		return w.below("/p2/%package%.json")
 	case "search":
-		return w.offer(w.opts.Search, m, "/search.json?q=%query%&type=%type%")
+		return w.offer(m, "/search.json?q=%query%&type=%type%")
 	case "list":
-		return w.offer(w.opts.List, m, "/packages/list.json")
+		return w.offer(m, "/packages/list.json")
 	case "providers-api":
-		return w.offer(w.opts.Providers, m, "/providers/%package%.json")
+		return w.offer(m, "/providers/%package%.json")
 	case "notify-batch":
-		return w.offer(w.opts.Notify, m, "/downloads/")
+		return w.offer(m, "/downloads/")
 	case "metadata-changes-url":
-		return w.offer(w.opts.MetadataChanges, m, "/metadata/changes.json")
+		return w.offer(m, "/metadata/changes.json")
 	case "security-advisories":
 		return w.advisories(parseObject(m.Value))
 	case "filter":
@@ -113,16 +112,17 @@ func (w rootWriter) member(all Object, m Member) json.RawMessage {
 
 // advisories: without an api-url Composer 2.7 and later refuse the whole root, and up to 2.6 they want it absolute.
 func (w rootWriter) advisories(o Object) json.RawMessage {
-	if !w.opts.Advisories || o.Text("api-url") == "" && !isTrue(o.Get("metadata")) {
+	if o.Text("api-url") == "" && !isTrue(o.Get("metadata")) {
 		return nil
 	}
-	return w.block(o, map[string]string{"api-url": "/api/security-advisories/"}).With("api-url", w.below("/api/security-advisories/")).append(nil)
+	const path = "/api/security-advisories/"
+	return w.block(o, map[string]string{"api-url": path}).With("api-url", w.below(path)).append(nil)
 }
 
 // filter: Composer ignores the block unless metadata is true and wants lists to be an object. The api-url is not served and its absence costs nothing, since
 // documents carry the same entries.
 func (w rootWriter) filter(o Object) json.RawMessage {
-	if !w.opts.Filter || !isTrue(o.Get("metadata")) || o.object("lists") == nil {
+	if !isTrue(o.Get("metadata")) || o.object("lists") == nil {
 		return nil
 	}
 	return w.block(o, map[string]string{"summary-url": "/lists/all/summary.json"}).append(nil)
@@ -184,8 +184,6 @@ func listOf(values []json.RawMessage) json.RawMessage {
 	}
 	return append(dst, ']')
 }
-
-func (o Object) list1() json.RawMessage { return listOf([]json.RawMessage{o.append(nil)}) }
 
 // holdsAddress reports whether a valid value is or holds, at any depth, an absolute address. At the top a path from the
 // root of the host is an address too.
