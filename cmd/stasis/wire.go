@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"stasis/api"
+	"stasis/config"
+	"stasis/private"
+	"stasis/proxy"
+	"stasis/proxy/upstream"
+	"stasis/store"
+)
+
+// buildHandler makes the parts and the handler that answers with them. The context ends when the shutdown begins, while
+// requests in flight go on: background work ends with it, and readiness is denied from then on. Closing the parts comes
+// after the last request.
+func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger) (http.Handler, io.Closer, error) {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	version := readBuild().Version
+
+	names, err := private.ParseNames(cfg.Private.Vendors)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := newUpstream(cfg.Proxy, reg, logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	var alert lateAlert
+	st, err := store.Open(ctx, storeOptions(cfg, logger, alert.raise))
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := proxy.New(proxy.Options{
+		Store: st, Upstream: client,
+		Enabled:      cfg.Proxy.Enabled,
+		PackagistURL: cfg.Proxy.PackagistURL,
+		BaseURL:      cfg.Server.BaseURL, TrustedProxies: cfg.Server.TrustedProxies,
+		MetadataTTL: cfg.Proxy.MetadataTTL, StaleWhileRevalidate: cfg.Proxy.StaleWhileRevalidate,
+		RevalidateWait: cfg.Proxy.RevalidateWait, NegativeTTL: cfg.Proxy.NegativeTTL,
+		ArchiveTTL: cfg.Proxy.ArchiveTTL, FeedInterval: cfg.Proxy.FeedInterval,
+		UpstreamTimeout: cfg.Proxy.UpstreamTimeout,
+		MaxArchiveSize:  int64(cfg.Proxy.MaxArchiveSize), HotSize: int64(cfg.Proxy.HotSize),
+		Mirror:         cfg.Proxy.DistMode == "mirror",
+		NotifyUpstream: cfg.Proxy.NotifyUpstream,
+		Reserved:       names.Has,
+		Version:        version, Registerer: reg, Logger: logger,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, st.Close())
+	}
+	alert.to(p.Alert)
+
+	lines := api.NewLogWriter(os.Stderr, reg)
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	err = api.Register(e, api.Options{
+		Operator:   p,
+		AdminToken: cfg.Admin.Token.Reveal(), AdminTokenHash: cfg.Admin.TokenHash.Reveal(),
+		Logger: logger, Registerer: reg, Gatherer: reg,
+		Ready: func(context.Context) error {
+			if ctx.Err() != nil {
+				return api.NotReady("shutting down")
+			}
+			return nil
+		},
+		Version: version, TrustedProxies: cfg.Server.TrustedProxies,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, lines.Close(), p.Close(), st.Close())
+	}
+	p.Register(e)
+	p.Start()
+	tidying := make(chan struct{})
+	go func() {
+		defer close(tidying)
+		maintain(ctx, p, cfg.Proxy.CleanupInterval, logger)
+	}()
+
+	handler := api.AccessLog(proxy.Canonical(cfg.Server.BaseURL, e), api.AccessOptions{
+		Logger: newLogger(lines.Lossy(), cfg.Log), Registerer: reg, TrustedProxies: cfg.Server.TrustedProxies,
+	})
+	return handler, closer(func() error {
+		<-tidying
+		return errors.Join(p.Close(), st.Close(), lines.Close())
+	}), nil
+}
+
+// storeOptions are the same for serving and verifying.
+func storeOptions(cfg config.Config, logger *slog.Logger, alert func(kind, subject, message string)) store.Options {
+	return store.Options{
+		Path: cfg.Store.Path, Archives: cfg.Store.Archives,
+		MaxCacheSize: int64(cfg.Proxy.MaxCacheSize), MaxPinnedSize: int64(cfg.Proxy.MaxPinnedSize),
+		MinFreeSpace: int64(cfg.Store.MinFreeSpace),
+		Logger:       logger, Alert: alert,
+	}
+}
+
+func newUpstream(cfg config.Proxy, reg prometheus.Registerer, logger *slog.Logger) (*upstream.Client, error) {
+	var auth *upstream.Auth
+	if cfg.AuthJSON.IsSet() {
+		text := []byte(cfg.AuthJSON.Reveal())
+		if text[0] != '{' {
+			var err error
+			if text, err = os.ReadFile(string(text)); err != nil {
+				return nil, fmt.Errorf("PROXY_AUTH_JSON: %w", err)
+			}
+		}
+		var err error
+		if auth, err = upstream.ParseAuthJSON(text); err != nil {
+			return nil, fmt.Errorf("PROXY_AUTH_JSON: %w", err)
+		}
+	}
+	u, err := url.Parse(cfg.PackagistURL)
+	if err != nil {
+		return nil, fmt.Errorf("PROXY_PACKAGIST_URL: %w", err)
+	}
+	return upstream.New(upstream.Options{
+		UserAgent: cfg.UserAgent,
+		Timeout:   cfg.UpstreamTimeout, Concurrency: cfg.UpstreamConcurrency,
+		// The operator named the registry, so its address needs no permission.
+		AllowedHosts: append([]string{u.Host}, cfg.AllowedHosts...),
+		Auth:         auth, Logger: logger, Registerer: reg,
+	})
+}
+
+// maintain tidies up at intervals until ctx ends.
+func maintain(ctx context.Context, p *proxy.Proxy, interval time.Duration, logger *slog.Logger) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := p.Maintain(ctx); err != nil && ctx.Err() == nil {
+				logger.Error("tidying up failed", "error", err)
+			}
+		}
+	}
+}
+
+// lateAlert passes alerts of the store on to the proxy, which is made after it. What comes before is kept until then.
+type lateAlert struct {
+	mu    sync.Mutex
+	sink  func(kind, subject, message string) // guarded by mu
+	early [][3]string                         // guarded by mu
+}
+
+func (l *lateAlert) raise(kind, subject, message string) {
+	l.mu.Lock()
+	sink := l.sink
+	if sink == nil {
+		l.early = append(l.early, [3]string{kind, subject, message})
+	}
+	l.mu.Unlock()
+	if sink != nil {
+		sink(kind, subject, message)
+	}
+}
+
+func (l *lateAlert) to(sink func(kind, subject, message string)) {
+	l.mu.Lock()
+	l.sink = sink
+	early := l.early
+	l.early = nil
+	l.mu.Unlock()
+	for _, a := range early {
+		sink(a[0], a[1], a[2])
+	}
+}
+
+type closer func() error
+
+func (c closer) Close() error { return c() }

@@ -1,0 +1,100 @@
+// Package archive checks dist archives before they become cache entries.
+//
+// Packagist's dists carry no checksum, and hosts do serve broken archives with
+// a complete, valid HTTP response. So every archive is opened and read through
+// once: a zip must have its central directory and every entry must decompress
+// to the size and CRC it claims; a tar must end where it should. The same pass
+// computes the content digest, which tells a rebuilt archive of the same tree
+// from one with other content.
+//
+// It promises bounded memory and bounded work whatever the bytes claim, and
+// never writes anything anywhere.
+package archive
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Report describes a good archive.
+type Report struct {
+	// Content is the content digest c1 in lower-case hex: SHA-256 over the
+	// sorted lines "mode sha256 path" of all files, the single top folder left
+	// out. Empty for types that are not looked into.
+	Content string
+	// Comment is the zip comment; `git archive` puts the commit id there.
+	Comment string
+	// Files is the number of files and links.
+	Files int
+	// Unpacked is the total size of the files in bytes.
+	Unpacked int64
+}
+
+// Limits of what an archive may unpack to. An honest package comes nowhere
+// near them.
+const (
+	maxFiles    = 200_000
+	maxUnpacked = 8 << 30
+	// maxRatio and ratioFloor are Composer's own test for zip bombs: more than
+	// 100 times the archive, when that is more than 50 MiB.
+	maxRatio   = 100
+	ratioFloor = 50 << 20
+)
+
+// Error says why an archive was refused, as the end of a sentence that begins
+// with its name.
+type Error struct{ Reason string }
+
+func (e *Error) Error() string { return e.Reason }
+
+func refuse(format string, args ...any) error { return &Error{fmt.Sprintf(format, args...)} }
+
+// SniffSize is how many leading bytes Sniff wants to see.
+const SniffSize = 512
+
+// Sniff looks at the first bytes of an archive of a Composer dist type and
+// refuses what cannot be one: HTML error pages, JSON messages, other formats.
+// head may be shorter than SniffSize only when the archive is.
+func Sniff(typ string, head []byte) error {
+	ok := true
+	switch typ {
+	case "zip":
+		ok = bytes.HasPrefix(head, []byte("PK\x03\x04")) || bytes.HasPrefix(head, []byte("PK\x05\x06"))
+	case "gzip":
+		ok = bytes.HasPrefix(head, gzipMagic)
+	case "xz":
+		ok = bytes.HasPrefix(head, xzMagic)
+	case "rar":
+		ok = bytes.HasPrefix(head, []byte("Rar!\x1a\x07"))
+	case "tar":
+		ok = isTar(head)
+	default: // file, phar and whatever comes: anything but an error page
+		text := bytes.ToLower(bytes.TrimLeft(head, " \t\r\n\ufeff"))
+		ok = !bytes.HasPrefix(text, []byte("<!doctype html")) && !bytes.HasPrefix(text, []byte("<html"))
+	}
+	if ok {
+		return nil
+	}
+	return refuse("it is not a %s archive: it begins with %.40q", typ, head[:min(len(head), 40)])
+}
+
+// Check reads an archive of size bytes through and describes it. The error is
+// an *Error when the archive is bad, and r's own when it could not be read.
+func Check(typ string, r io.ReaderAt, size int64) (Report, error) {
+	head := make([]byte, min(size, SniffSize))
+	if _, err := r.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return Report{}, err
+	}
+	if err := Sniff(typ, head); err != nil {
+		return Report{}, err
+	}
+	switch typ {
+	case "zip":
+		return checkZip(r, size)
+	case "tar":
+		return checkTar(r, size, head)
+	}
+	return Report{}, nil
+}

@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"stasis/proxy/archive"
+	"stasis/proxy/composer"
+	"stasis/store"
+)
+
+// archiveRecord is what is remembered of one archive, also after its bytes
+// were evicted: what came once under a reference must come again.
+type archiveRecord struct {
+	Digest     store.Digest `json:"digest"`            // SHA-256 of the bytes
+	Content    string       `json:"content,omitempty"` // content digest c1
+	Size       int64        `json:"size"`
+	Type       string       `json:"type"`
+	URL        string       `json:"url"` // where it came from
+	FirstSeen  time.Time    `json:"first_seen"`
+	Checked    time.Time    `json:"checked"` // when upstream last gave these bytes
+	Comment    string       `json:"comment,omitempty"`
+	Alternates []store.Digest `json:"alternates,omitempty"` // other bytes of the same tree
+	Refusals   []refused    `json:"refusals,omitempty"`
+}
+
+// refused is a later download that was turned away because its content differs.
+type refused struct {
+	At      time.Time    `json:"at"`
+	Digest  store.Digest `json:"digest"`
+	Content string       `json:"content,omitempty"`
+	URL     string       `json:"url"`
+}
+
+var archives = store.Table[archiveRecord]{Family: store.FamilyArchive, Name: "archive"}
+
+// archiveKey names an archive: the package and the reference. Only a
+// reference that is no commit id, and so may stand for several things, takes
+// the version in.
+type archiveKey struct {
+	name    composer.Name
+	ref     string // composer.ReferenceKey
+	version string // normalized; empty for commit ids
+	typ     string
+}
+
+func (k archiveKey) parts() []string { return []string{k.name.String(), k.ref, k.version, k.typ} }
+
+func (k archiveKey) String() string {
+	return fmt.Sprintf("the %s archive of %s at %s%s", k.typ, k.name, k.version, prefixed(" reference ", k.ref))
+}
+
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}
+
+func (p *Proxy) archiveRecord(k archiveKey) (archiveRecord, bool, error) {
+	var rec archiveRecord
+	err := p.store.View(func(tx *store.Tx) (err error) {
+		rec, err = archives.Get(tx, k.parts()...)
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return rec, false, nil
+	}
+	if err != nil {
+		return rec, false, fmt.Errorf("look up %s: %w", k, err)
+	}
+	return rec, true, nil
+}
+
+// keepArchive records a checked download. When the reference was seen before
+// with other content the download is refused and the refusal recorded.
+func (p *Proxy) keepArchive(k archiveKey, url string, digest store.Digest, size int64, rep archive.Report) error {
+	now := p.now().UTC()
+	var mismatch bool
+	err := p.store.Update(func(tx *store.Tx) error {
+		mismatch = false
+		rec, err := archives.Get(tx, k.parts()...)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			rec = archiveRecord{Digest: digest, Content: rep.Content, Size: size, Type: k.typ, FirstSeen: now, Comment: rep.Comment}
+		case err != nil:
+			return err
+		case rec.Digest == digest:
+		case rec.Content != "" && rec.Content == rep.Content:
+			// Rebuilt by the host: other bytes, the same tree.
+			if !slices.Contains(rec.Alternates, rec.Digest) {
+				rec.Alternates = append(rec.Alternates, rec.Digest)
+			}
+			rec.Digest, rec.Size, rec.Comment = digest, size, rep.Comment
+		default:
+			mismatch = true
+			if len(rec.Refusals) < maxRefusals {
+				rec.Refusals = append(rec.Refusals, refused{At: now, Digest: digest, Content: rep.Content, URL: url})
+			}
+			return archives.Put(tx, rec, k.parts()...)
+		}
+		rec.URL, rec.Checked = url, now
+		return archives.Put(tx, rec, k.parts()...)
+	})
+	if err != nil {
+		return fmt.Errorf("record %s: %w", k, err)
+	}
+	if mismatch {
+		msg := fmt.Sprintf("%s now has other content upstream than when it was first downloaded; the download was refused", k)
+		p.alerts.raise(AlertDigestChanged, k.name.String()+" "+k.ref, msg)
+		return &refusal{"Stasis refuses " + msg}
+	}
+	return nil
+}
+
+// maxRefusals bounds what one record remembers.
+const maxRefusals = 20

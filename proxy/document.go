@@ -1,0 +1,339 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"stasis/proxy/composer"
+	"stasis/proxy/history"
+	"stasis/proxy/origin"
+	"stasis/proxy/upstream"
+)
+
+// serveDocument answers GET /p2/{file}.json. file is the part between.
+func (p *Proxy) serveDocument(w http.ResponseWriter, r *http.Request, file string) {
+	v, err := p.variant(r)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	e := p.hot.get(file)
+	if e != nil {
+		// The hot path: known, fresh and rendered.
+		if p.verdict(e) == serve && p.answer(w, r, e, v, cacheHit) {
+			return
+		}
+	}
+	f, err := composer.ParseFile(file)
+	if err != nil {
+		refuse(w, r, http.StatusNotFound, "there is no package with this name: "+err.Error(), 0)
+		return
+	}
+	if file != f.String() {
+		p.serveDocument(w, r, f.String())
+		return
+	}
+	if p.o.Reserved(f.Name) || !p.o.Enabled {
+		p.stats.count(KindMetadata, negative, 0, f.Name.String())
+		refuse(w, r, http.StatusNotFound, fmt.Sprintf("%s is not known here, and its name is never asked of a public registry", f.Name), 0)
+		return
+	}
+	e, cache, err := p.current(r.Context(), f, e)
+	if err != nil {
+		p.stats.count(KindMetadata, failed, 0, f.Name.String())
+		p.fail(w, r, err)
+		return
+	}
+	if cache[0] == cacheStale[0] {
+		w.Header().Set("Warning", warningStale)
+	}
+	if p.answer(w, r, e, v, cache) {
+		return
+	}
+	if err := p.render(r.Context(), e, f, v); err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	if !p.answer(w, r, e, v, cache) {
+		p.fail(w, r, fmt.Errorf("render %s: the rendition was lost", f))
+	}
+}
+
+// answer writes what is ready in e for v; false when nothing is.
+func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, e *entry, v variant, cache []string) bool {
+	st := e.state.Load()
+	name, _ := strings.CutSuffix(e.key, "~dev")
+	if !st.Present() {
+		p.stats.count(KindMetadata, negative, 0, name)
+		w.Header()["Cache-Status"] = cacheNegative
+		refuse(w, r, http.StatusNotFound, name+" was not found upstream", 0)
+		return true
+	}
+	rd := e.rendition(v)
+	if rd == nil {
+		return false
+	}
+	p.stats.count(KindMetadata, outcomeOf(cache), p.respond(w, r, e, rd, cache), name)
+	return true
+}
+
+// current returns the entry of f, refreshed as its age demands.
+func (p *Proxy) current(ctx context.Context, f composer.File, e *entry) (*entry, []string, error) {
+	if e == nil || e.freeze != nil {
+		var err error
+		if e, err = p.lookup(f, e); err != nil {
+			return nil, nil, fmt.Errorf("look up %s: %w", f, err)
+		}
+	}
+	st := e.state.Load()
+	switch p.verdict(e) {
+	case serve:
+		return e, cacheHit, nil
+	case serveAndRefresh:
+		p.refreshBehind(f)
+		return e, cacheStale, nil
+	case refreshFirst:
+		if p.now().UnixNano() < p.slowUntil.Load() {
+			p.refreshBehind(f)
+			return e, cacheStale, nil
+		}
+		if !st.Present() {
+			break // an old "not found" is worth waiting for
+		}
+		wait, cancel := context.WithTimeout(ctx, p.o.RevalidateWait)
+		defer cancel()
+		fresh, err := p.refresh(wait, f, history.Demand)
+		switch {
+		case err == nil:
+			return p.entryOf(f, fresh), cacheRefresh, nil
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case wait.Err() != nil:
+			// Upstream is slow. One client in a while finds that out; the
+			// others are not made to wait for it.
+			p.slowUntil.Store(p.now().Add(slowPause).UnixNano())
+		}
+		return e, cacheStale, nil
+	}
+	fresh, err := p.refresh(ctx, f, history.Demand)
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.entryOf(f, fresh), cacheMiss, nil
+}
+
+// lookup makes the entry of f from what is recorded, or returns held when that
+// is still right. A held package has the state it is held at.
+func (p *Proxy) lookup(f composer.File, held *entry) (*entry, error) {
+	freeze, err := p.activeFreeze(f.Name)
+	if err != nil {
+		return nil, err
+	}
+	if held != nil && freeze != nil {
+		return held, nil
+	}
+	st, err := p.history.State(f)
+	if err != nil {
+		return nil, err
+	}
+	if freeze == nil {
+		return newEntry(f.String(), st), nil
+	}
+	e := newEntry(f.String(), freeze.state(f))
+	e.freeze = freeze
+	return e, nil
+}
+
+// verdict says what to do with a request for e.
+func (p *Proxy) verdict(e *entry) verdict {
+	now := p.now()
+	if e.freeze != nil {
+		if e.freeze.active(now) {
+			return serve
+		}
+		return fetchFirst
+	}
+	return p.o.judge(e.state.Load(), now)
+}
+
+// slowPause is how long clients are not made to wait for revalidations after
+// upstream exceeded RevalidateWait.
+const slowPause = 30 * time.Second
+
+// entryOf returns the hot entry of f, or a new one for the given state.
+func (p *Proxy) entryOf(f composer.File, st history.State) *entry {
+	if e := p.hot.get(f.String()); e != nil && e.state.Load().Seq == st.Seq {
+		return e
+	}
+	return newEntry(f.String(), st)
+}
+
+// observed lets the memory know what was recorded.
+func (p *Proxy) observed(f composer.File, c history.Change) {
+	key := f.String()
+	if c.New {
+		p.hot.remove(key)
+		p.changed(f, c.State)
+		return
+	}
+	if e := p.hot.get(key); e != nil && e.freeze == nil {
+		e.state.Store(&c.State)
+	}
+}
+
+// refreshBehind revalidates f without anybody waiting.
+func (p *Proxy) refreshBehind(f composer.File) {
+	p.flights.DoChan("fetch "+f.String(), func() (any, error) { return p.fetch(f, history.Poll) })
+}
+
+// refresh asks upstream about f, together with everybody else who wants that.
+// When ctx ends the fetch goes on.
+func (p *Proxy) refresh(ctx context.Context, f composer.File, via history.Via) (history.State, error) {
+	ch := p.flights.DoChan("fetch "+f.String(), func() (any, error) { return p.fetch(f, via) })
+	select {
+	case res := <-ch:
+		if res.Err != nil {
+			return history.State{}, res.Err
+		}
+		return res.Val.(history.State), nil
+	case <-ctx.Done():
+		return history.State{}, ctx.Err()
+	}
+}
+
+// fetch asks upstream about f and records the answer. It runs once per file at
+// a time.
+func (p *Proxy) fetch(f composer.File, via history.Via) (history.State, error) {
+	ctx, cancel := p.detached(p.o.UpstreamTimeout)
+	defer cancel()
+	p.running.Add(1)
+	defer p.running.Done()
+	prev, err := p.history.State(f)
+	if err != nil {
+		return prev, err
+	}
+	ep := p.endpointsFor(ctx)
+	obs, err := p.ask(ctx, ep.document(f), f, prev, false)
+	if err == nil && obs.Body == nil && !obs.Unchanged && prev.Present() {
+		obs, err = p.confirmGone(ctx, ep, f, prev)
+	}
+	if err == nil && staleEdge(obs, prev) {
+		// An edge of the CDN is behind what we hold. Ask past it; what the
+		// origin itself says is then believed, even if it is old (a rollback).
+		obs, err = p.ask(ctx, bypass(ep.document(f), p.now()), f, prev, true)
+	}
+	if err != nil {
+		p.upstreamFailed(f.String(), err)
+		return prev, err
+	}
+	p.upstreamAnswered()
+	obs.Via = via
+	change, err := p.history.Observe(f, obs)
+	if err != nil {
+		return prev, err
+	}
+	p.stats.fetched(KindMetadata, int64(len(obs.Body)))
+	for _, t := range change.Retags {
+		p.alerts.raise(AlertRetagged, t.Package, fmt.Sprintf("%s %s pointed at %s and now points at %s upstream", t.Package, t.Version, t.Old, t.New))
+	}
+	p.observed(f, change)
+	return change.State, nil
+}
+
+// ask sends one request for a document and checks the answer.
+func (p *Proxy) ask(ctx context.Context, url string, f composer.File, prev history.State, unconditional bool) (history.Observation, error) {
+	req := upstream.Request{URL: url, Class: "metadata", Header: http.Header{}}
+	if prev.Present() && !unconditional {
+		if prev.LastModified != "" {
+			req.Header.Set("If-Modified-Since", prev.LastModified)
+		} else if prev.ETag != "" {
+			req.Header.Set("If-None-Match", prev.ETag)
+		}
+	}
+	obs := history.Observation{AskedAt: p.now()}
+	resp, err := p.up.Do(ctx, req)
+	if err != nil {
+		return obs, fmt.Errorf("fetch %s: %w", f, err)
+	}
+	defer resp.Body.Close()
+	obs.LastModified, obs.ETag = resp.Header.Get("Last-Modified"), resp.Header.Get("Etag")
+	switch resp.Status {
+	case http.StatusOK:
+		obs.Body, err = p.up.ReadAll(resp, p.o.MaxDocumentSize)
+		if err != nil {
+			return obs, fmt.Errorf("fetch %s: %w", f, err)
+		}
+		return obs, checkDocument(obs.Body, f)
+	case http.StatusNotModified:
+		if len(req.Header) == 0 {
+			return obs, &badUpstream{f.String(), errors.New("it says not modified although nothing was held")}
+		}
+		obs.Unchanged = true
+		return obs, nil
+	case http.StatusNotFound, http.StatusGone:
+		return obs, nil
+	}
+	return obs, &badUpstream{f.String(), fmt.Errorf("status %d (if the registry needs credentials, set PROXY_AUTH_JSON)", resp.Status)}
+}
+
+// checkDocument refuses what cannot be the document of f: HTML pages, other
+// packages' documents, cut-off JSON.
+func checkDocument(body []byte, f composer.File) error {
+	doc, err := composer.ParseDocument(body, f.Name)
+	if err == nil {
+		_, err = doc.Index()
+	}
+	if err != nil {
+		return &badUpstream{f.String(), err}
+	}
+	return nil
+}
+
+// confirmGone is asked when a file we hold a copy of is suddenly not found. It
+// is believed when the answer stands past the CDN's cache and the registry
+// itself is well, so that a broken upstream does not delete the world.
+func (p *Proxy) confirmGone(ctx context.Context, ep *endpoints, f composer.File, prev history.State) (history.Observation, error) {
+	obs, err := p.ask(ctx, bypass(ep.document(f), p.now()), f, prev, true)
+	if err != nil || obs.Body != nil {
+		return obs, err
+	}
+	if _, err := p.askAnswer(ctx, p.rootQuestion()); err != nil {
+		return obs, fmt.Errorf("%s is not found upstream, but the registry's root does not answer either: %w", f, err)
+	}
+	return obs, nil
+}
+
+// staleEdge reports whether an answer is older than what is held.
+func staleEdge(o history.Observation, prev history.State) bool {
+	if o.Body == nil || !prev.Present() {
+		return false
+	}
+	got, ok := history.ParseHTTPTime(o.LastModified)
+	held, had := history.ParseHTTPTime(prev.LastModified)
+	return ok && had && got.Before(held)
+}
+
+// bypass adds a query that makes the CDN ask its origin (protocol 5.9).
+func bypass(url string, now time.Time) string {
+	sep := "?"
+	if strings.Contains(url, "?") {
+		sep = "&"
+	}
+	return fmt.Sprintf("%s%sfresh=%d", url, sep, now.UnixNano())
+}
+
+// variant tells for which audience a request is answered.
+func (p *Proxy) variant(r *http.Request) (variant, error) {
+	base, err := origin.BaseURL(r, p.o.BaseURL, p.o.TrustedProxies)
+	if err != nil {
+		return variant{}, &invalid{"the address this request was sent to cannot be told: " + err.Error()}
+	}
+	return variant{
+		base:   base,
+		legacy: !p.o.Mirror && strings.HasPrefix(r.Header.Get("User-Agent"), "Composer/2.0."),
+	}, nil
+}

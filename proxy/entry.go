@@ -1,0 +1,141 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"stasis/proxy/history"
+	"stasis/store"
+)
+
+// entry is what memory holds about one resource: what is known about it, and
+// its ready renditions.
+type entry struct {
+	key   string
+	state atomic.Pointer[history.State]
+	size  int64 // bytes accounted to it; guarded by hot.mu
+	// freeze is set when the package is held: the state is then the held one.
+	freeze *Freeze
+	// source is upstream's body, where it is at hand for rendering.
+	source []byte
+
+	mu         sync.Mutex // held while a rendition is added
+	renditions atomic.Pointer[[]*rendition]
+}
+
+// maxRenditions bounds how many audiences of one resource are kept ready: more
+// than a few come only from invented Host headers.
+const maxRenditions = 4
+
+func newEntry(key string, st history.State) *entry {
+	e := &entry{key: key}
+	e.state.Store(&st)
+	e.renditions.Store(new([]*rendition))
+	return e
+}
+
+func (e *entry) rendition(v variant) *rendition {
+	for _, r := range *e.renditions.Load() {
+		if r.variant == v {
+			return r
+		}
+	}
+	return nil
+}
+
+// add keeps r ready, dropping the oldest when there are too many. It returns
+// the bytes by which the entry grew.
+func (e *entry) add(r *rendition) int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	old := *e.renditions.Load()
+	grew := r.bytes()
+	if len(old) == maxRenditions {
+		grew -= old[0].bytes()
+		old = old[1:]
+	}
+	next := append(append(make([]*rendition, 0, len(old)+1), old...), r)
+	e.renditions.Store(&next)
+	return grew
+}
+
+// variant names the audience of a rendition.
+type variant struct {
+	base   string // external URL that dist URLs point below
+	legacy bool   // Composer 2.0, which does not know placeholders in dist URLs
+}
+
+// rendition is one body in its encodings, with header values ready to be
+// assigned. It never changes, except that encodings are added on demand.
+type rendition struct {
+	variant      variant
+	lastModified time.Time
+	modified     []string // the Last-Modified header
+	etag         string   // of the identity body, without quotes
+
+	mu     sync.Mutex // held while an encoding is added
+	bodies [encodings]atomic.Pointer[encoded]
+}
+
+type encoded struct {
+	body     []byte
+	etag     []string
+	length   []string
+	encoding []string // nil for identity
+}
+
+// newRendition makes a rendition with its gzip body ready; the identity body
+// is not kept, since hardly any client asks for it and it is ten times larger.
+func newRendition(v variant, body []byte, lastModified time.Time) *rendition {
+	r := &rendition{
+		variant: v, lastModified: lastModified,
+		modified: []string{lastModified.UTC().Format(http.TimeFormat)},
+		etag:     store.SumDigest(body).String()[:20],
+	}
+	r.set(gzipped, encode(gzipped, body))
+	return r
+}
+
+func (r *rendition) set(e encoding, body []byte) *encoded {
+	enc := &encoded{body: body, length: []string{strconv.Itoa(len(body))}}
+	switch e {
+	case identity:
+		enc.etag = []string{`"` + r.etag + `"`}
+	default:
+		enc.etag = []string{`"` + r.etag + "-" + encodingNames[e] + `"`}
+		enc.encoding = []string{encodingNames[e]}
+	}
+	r.bodies[e].Store(enc)
+	return enc
+}
+
+// encoded returns the body in an encoding, making it first if need be; grew is
+// the number of bytes that were added.
+func (r *rendition) encoded(e encoding) (enc *encoded, grew int64, err error) {
+	if enc := r.bodies[e].Load(); enc != nil {
+		return enc, 0, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if enc := r.bodies[e].Load(); enc != nil {
+		return enc, 0, nil
+	}
+	body, err := gunzip(r.bodies[gzipped].Load().body)
+	if err != nil {
+		return nil, 0, err
+	}
+	enc = r.set(e, encode(e, body))
+	return enc, int64(len(enc.body)), nil
+}
+
+func (r *rendition) bytes() (n int64) {
+	for i := range r.bodies {
+		if enc := r.bodies[i].Load(); enc != nil {
+			n += int64(len(enc.body))
+		}
+	}
+	return n
+}

@@ -1,0 +1,172 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"stasis/proxy/composer"
+	"stasis/store"
+)
+
+// References returns what is recorded for a package under one reference key
+// (composer.ReferenceKey of the reference), in version order.
+func (h *History) References(n composer.Name, refKey string) ([]Reference, error) {
+	return h.scanReferences([]string{n.String(), refKey})
+}
+
+// AllReferences returns every reference ever recorded for a package.
+func (h *History) AllReferences(n composer.Name) ([]Reference, error) {
+	return h.scanReferences([]string{n.String()})
+}
+
+func (h *History) scanReferences(prefix []string) ([]Reference, error) {
+	var list []Reference
+	err := h.store.View(func(tx *store.Tx) error {
+		list = list[:0]
+		return references.Scan(tx, prefix, func(_ []string, r Reference) error {
+			list = append(list, r)
+			return nil
+		})
+	})
+	return list, err
+}
+
+// recordReferences writes what the new document has and the previous one had
+// not, marks what went away, and returns the stable versions that were re-tagged.
+func (h *History) recordReferences(f composer.File, prev State, o Observation, at time.Time) ([]Retag, error) {
+	doc, err := composer.ParseDocument(o.Body, f.Name)
+	if err != nil {
+		return nil, fmt.Errorf("index %s: %w", f, err)
+	}
+	now, err := doc.Index()
+	if err != nil {
+		return nil, fmt.Errorf("index %s: %w", f, err)
+	}
+	before, err := h.index(f, prev)
+	if err != nil {
+		return nil, err
+	}
+	old := make(map[string]composer.Version, len(before))
+	for _, v := range before {
+		old[v.Normalized] = v
+	}
+	var changes []referenceChange
+	var retags []Retag
+	for _, v := range now {
+		was, had := old[v.Normalized]
+		delete(old, v.Normalized)
+		if had && sameDist(was.Dist, v.Dist) {
+			continue
+		}
+		if v.Dist != nil {
+			changes = append(changes, referenceChange{version: v})
+		}
+		if !had || was.Dist == nil {
+			continue
+		}
+		if v.Dist == nil || v.Dist.Reference != was.Dist.Reference {
+			changes = append(changes, referenceChange{version: was, gone: true})
+			if v.Dist != nil && !composer.IsDev(v.Normalized) {
+				retags = append(retags, Retag{
+					Package: f.Name.String(), Version: v.Pretty,
+					Old: was.Dist.Reference, New: v.Dist.Reference, At: at,
+				})
+			}
+		}
+	}
+	for _, v := range old {
+		if v.Dist != nil {
+			changes = append(changes, referenceChange{version: v, gone: true})
+		}
+	}
+	if len(retags) > 0 && prev.Seq == 0 {
+		retags = nil
+	}
+	return retags, h.writeReferences(f.Name, changes, at, o.Via, prev.Seq == 0)
+}
+
+// closeReferences marks every reference of the current document as gone.
+func (h *History) closeReferences(f composer.File, prev State, at time.Time) error {
+	before, err := h.index(f, prev)
+	if err != nil {
+		return err
+	}
+	var changes []referenceChange
+	for _, v := range before {
+		if v.Dist != nil {
+			changes = append(changes, referenceChange{version: v, gone: true})
+		}
+	}
+	return h.writeReferences(f.Name, changes, at, Demand, false)
+}
+
+// index returns the versions of a file's current document, or nil.
+func (h *History) index(f composer.File, st State) ([]composer.Version, error) {
+	if !st.Present() {
+		return nil, nil
+	}
+	body, err := h.Document(st.Document)
+	if err != nil {
+		return nil, fmt.Errorf("read the previous document of %s: %w", f, err)
+	}
+	doc, err := composer.ParseDocument(body, f.Name)
+	if err != nil {
+		return nil, fmt.Errorf("index the previous document of %s: %w", f, err)
+	}
+	return doc.Index()
+}
+
+type referenceChange struct {
+	version composer.Version
+	gone    bool
+}
+
+func (h *History) writeReferences(n composer.Name, changes []referenceChange, at time.Time, via Via, initial bool) error {
+	for len(changes) > 0 {
+		batch := changes[:min(referenceBatch, len(changes))]
+		changes = changes[len(batch):]
+		err := h.store.Update(func(tx *store.Tx) error {
+			for _, c := range batch {
+				if err := putReference(tx, n, c, at, via, initial); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("record the references of %s: %w", n, err)
+		}
+	}
+	return nil
+}
+
+func putReference(tx *store.Tx, n composer.Name, c referenceChange, at time.Time, via Via, initial bool) error {
+	v := c.version
+	key := []string{n.String(), composer.ReferenceKey(v.Dist.Reference), v.Normalized}
+	rec, err := references.Get(tx, key...)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		rec = Reference{FirstSeen: at, Via: via, Initial: initial}
+	case err != nil:
+		return err
+	}
+	if c.gone {
+		rec.GoneAt = at
+		return references.Put(tx, rec, key...)
+	}
+	rec.Version, rec.Normalized = v.Pretty, v.Normalized
+	rec.Reference, rec.Type, rec.URL, rec.Shasum = v.Dist.Reference, v.Dist.Type, v.Dist.URL, v.Dist.Shasum
+	rec.SourceURL, rec.SourceReference = v.SourceURL, v.SourceReference
+	rec.Time, rec.Published = v.Time, v.Published
+	rec.GoneAt = time.Time{}
+	return references.Put(tx, rec, key...)
+}
+
+func sameDist(a, b *composer.Dist) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
+}

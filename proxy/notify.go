@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"stasis/proxy/upstream"
+)
+
+// notice is one download notification to be forwarded.
+type notice struct {
+	body      []byte
+	userAgent string
+}
+
+const (
+	noticeQueue = 256     // beyond that notifications are dropped: they are statistics
+	noticeSize  = 1 << 20 // bytes
+)
+
+// serveNotify answers POST /downloads/. It blocks the client until answered,
+// so it is answered at once and always with success (protocol 5.1, C63).
+func (p *Proxy) serveNotify(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, noticeSize))
+	if err == nil && p.o.NotifyUpstream {
+		select {
+		case p.notices <- notice{body, r.UserAgent()}:
+		default:
+		}
+	}
+	w.Header()["Content-Type"] = headerJSON
+	w.WriteHeader(http.StatusCreated)
+	_, _ = io.WriteString(w, `{"status":"success"}`)
+}
+
+// notifyLoop forwards notifications. Packagist counts only those with
+// Composer's own User-Agent.
+func (p *Proxy) notifyLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case n := <-p.notices:
+			p.forward(ctx, n)
+		}
+	}
+}
+
+func (p *Proxy) forward(ctx context.Context, n notice) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	target := p.endpointsFor(ctx).notify
+	if target == "" {
+		return
+	}
+	resp, err := p.up.Do(ctx, upstream.Request{
+		Method: http.MethodPost, URL: target, Class: "api", Body: n.body,
+		Header: http.Header{"Content-Type": headerJSON, "User-Agent": {n.userAgent}},
+	})
+	if err != nil {
+		p.log.DebugContext(ctx, "a download notification was not forwarded", "error", err)
+		return
+	}
+	_ = resp.Body.Close()
+}

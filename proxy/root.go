@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"net/http"
+
+	"stasis/proxy/composer"
+	"stasis/proxy/history"
+)
+
+// rootQuestion asks for upstream's packages.json.
+func (p *Proxy) rootQuestion() question {
+	return question{
+		key: rootKey,
+		url: p.o.PackagistURL + "/packages.json",
+		ttl: p.o.MetadataTTL,
+		check: func(body []byte) error {
+			root, err := composer.ParseRoot(body)
+			if err != nil {
+				return err
+			}
+			p.endpoints.Store(endpointsOf(p.o.PackagistURL, root))
+			return nil
+		},
+		body: p.rootBody,
+	}
+}
+
+// rootBody makes our root from upstream's.
+func (p *Proxy) rootBody(upstream []byte, v variant) ([]byte, error) {
+	root := composer.DefaultRoot()
+	if upstream != nil {
+		var err error
+		if root, err = composer.ParseRoot(upstream); err != nil {
+			return nil, &badUpstream{"packages.json", err}
+		}
+	}
+	return root.Rewrite(v.base, composer.RootOptions{Mirror: p.o.Mirror}), nil
+}
+
+// serveRoot answers GET /packages.json. Nearly all of it is ours, so it is
+// answered even when upstream's was never seen.
+func (p *Proxy) serveRoot(w http.ResponseWriter, r *http.Request) {
+	q := p.rootQuestion()
+	v, err := p.variant(r)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	q.fallback = func() ([]byte, bool) {
+		body, err := p.rootBody(nil, v)
+		return body, err == nil
+	}
+	if !p.o.Enabled {
+		body, ok := q.fallback()
+		if !ok {
+			body = []byte("{}")
+		}
+		p.respond(w, r, newEntry(rootKey, history.State{}), newRendition(v, body, p.started), cacheLocal)
+		return
+	}
+	p.serveAnswer(w, r, q)
+}

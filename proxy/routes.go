@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+)
+
+// Register mounts what Composer asks for. This is the only file of the package
+// that knows echo: handlers get the plain writer and request, since echo's own
+// response hides what sendfile needs.
+func (p *Proxy) Register(e *echo.Echo) {
+	get := func(path string, h func(w http.ResponseWriter, r *http.Request, rest string)) {
+		adapted := func(c echo.Context) error {
+			r := c.Request()
+			prefix, _ := strings.CutSuffix(path, "*")
+			h(c.Response().Writer, r, strings.TrimPrefix(r.URL.Path, prefix))
+			return nil
+		}
+		e.GET(path, adapted)
+		e.HEAD(path, adapted)
+	}
+	plain := func(h http.HandlerFunc) func(http.ResponseWriter, *http.Request, string) {
+		return func(w http.ResponseWriter, r *http.Request, _ string) { h(w, r) }
+	}
+	named := func(h func(http.ResponseWriter, *http.Request, string)) func(http.ResponseWriter, *http.Request, string) {
+		return func(w http.ResponseWriter, r *http.Request, rest string) {
+			name, ok := strings.CutSuffix(rest, ".json")
+			if !ok {
+				notFound(w, r)
+				return
+			}
+			h(w, r, name)
+		}
+	}
+	get("/packages.json", plain(p.serveRoot))
+	get("/p2/*", named(p.serveDocument))
+	get("/dist-proxy/*", p.serveDist)
+	get("/packages/list.json", plain(p.serveList))
+	get("/packages/*", named(p.servePackage))
+	get("/search.json", plain(p.serveSearch))
+	get("/providers/*", named(p.serveProviders))
+	get("/metadata/changes.json", plain(p.serveChanges))
+	get("/lists/all/summary.json", plain(p.serveSummary))
+	for _, path := range []string{"/api/security-advisories/", "/api/security-advisories"} {
+		get(path, plain(p.serveAdvisories))
+		e.POST(path, func(c echo.Context) error {
+			p.serveAdvisories(c.Response().Writer, c.Request())
+			return nil
+		})
+	}
+	e.POST("/downloads/", func(c echo.Context) error {
+		p.serveNotify(c.Response().Writer, c.Request())
+		return nil
+	})
+	e.RouteNotFound("/*", func(c echo.Context) error {
+		notFound(c.Response().Writer, c.Request())
+		return nil
+	})
+}
+
+func notFound(w http.ResponseWriter, r *http.Request) {
+	refuse(w, r, http.StatusNotFound, "there is nothing at this address; the repository's root is packages.json", 0)
+}
+
+// Canonical refuses paths that two readers could understand differently, and
+// takes off the path of the external URL where a reverse proxy left it on. It
+// wraps everything that routes by path.
+func Canonical(base string, next http.Handler) http.Handler {
+	prefix := ""
+	if u, err := url.Parse(base); err == nil {
+		prefix = strings.TrimRight(u.Path, "/")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if prefix != "" {
+			if rest, ok := strings.CutPrefix(r.URL.Path, prefix); ok && strings.HasPrefix(rest, "/") {
+				u := *r.URL
+				u.Path, u.RawPath = rest, strings.TrimPrefix(r.URL.RawPath, prefix)
+				r2 := *r
+				r2.URL = &u
+				r = &r2
+			}
+		}
+		if !canonical(r.URL) {
+			refuse(w, r, http.StatusBadRequest, "this path is not written in its canonical form", 0)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// canonical reports whether a path has one reading: no empty, "." or ".."
+// segments, no control characters or backslashes, and no escaped slash.
+func canonical(u *url.URL) bool {
+	path := u.Path
+	if path == "" || path[0] != '/' || u.Host != "" {
+		return false
+	}
+	for i := range len(path) {
+		if c := path[i]; c < ' ' || c == 0x7f || c == '\\' {
+			return false
+		}
+		if path[i] != '/' {
+			continue
+		}
+		rest := path[i+1:]
+		if strings.HasPrefix(rest, "/") || rest == "." || rest == ".." || strings.HasPrefix(rest, "./") || strings.HasPrefix(rest, "../") {
+			return false
+		}
+	}
+	if u.RawPath != "" {
+		raw := strings.ToLower(u.RawPath)
+		return !strings.Contains(raw, "%2f") && !strings.Contains(raw, "%5c") && !strings.Contains(raw, "%00")
+	}
+	return true
+}
