@@ -70,9 +70,9 @@ func ExpandTemplate(tmpl string, n Name, v Version) string {
 // do; a tar or phar archive is only opened under an extension that PHP recognises, so that one is spelt out, taken from
 // the original address where it says which.
 func DistTemplate(base string, typ, originalURL string) string {
-	ext := extension(typ, originalURL)
-	if ext == typ && typ != "phar" {
-		ext = "%type%"
+	ext := "%type%"
+	if typ == "tar" || typ == "phar" {
+		ext = extension(typ, originalURL)
 	}
 	return strings.TrimRight(base, "/") + distPrefix + "%package%/%version%/%reference%." + ext
 }
