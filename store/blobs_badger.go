@@ -1,0 +1,318 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+const (
+	prefixChunk  = 'c'
+	prefixFiller = '~'
+
+	archivesMemTable = 1 << 20
+
+	// chunkThreshold is from where on Badger puts a value into its value log.
+	// Records of the archives database are either far above (chunks) or below
+	// (filler, deletions).
+	chunkThreshold = 1 << 10
+
+	// What Badger's file of values is at least and ordinarily: a cache is kept
+	// in many files, because space comes back a file at a time.
+	minValueLog = 2 << 20
+	maxValueLog = 64 << 20
+)
+
+// badgerDriver keeps chunks in a database of their own, whose value log is
+// where the bytes are.
+type badgerDriver struct {
+	s     *Store
+	dir   string
+	db    *badger.DB
+	live  func() int64 // bytes of bodies that are held or being written
+	vlog  *reserver
+	mem   *reserver
+	files int64 // size of a value log file
+
+	dead atomic.Int64 // bytes removed since the last reclaim
+
+	background struct {
+		stop context.CancelFunc
+		kick chan struct{}
+		done chan struct{}
+	}
+	reclaiming sync.Mutex // held by the one reclaim that runs
+}
+
+func openBadgerDriver(s *Store, live func() int64) (*badgerDriver, error) {
+	d := &badgerDriver{s: s, dir: filepath.Join(s.opts.Path, "archives"), live: live, files: valueLogSize(s.opts.MaxCacheSize)}
+	var err error
+	d.db, err = badger.Open(badger.DefaultOptions(d.dir).
+		// Synced, because collecting a value log file copies what lives and then
+		// removes the file: unsynced copies would be lost in a power cut.
+		WithSyncWrites(true).
+		WithMemTableSize(archivesMemTable).
+		WithNumMemtables(2).
+		WithNumLevelZeroTables(1).
+		WithNumCompactors(2).
+		WithValueThreshold(chunkThreshold).
+		WithValueLogFileSize(d.files).
+		WithCompression(options.None).
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(0).
+		WithDetectConflicts(false).
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithMetricsEnabled(false).
+		WithLogger(badgerLog{s.log.With("database", "archives")}))
+	if err != nil {
+		return nil, err
+	}
+	d.vlog = newReserver(d.dir, "%06d.vlog", ".vlog", d.files)
+	d.mem = newReserver(d.dir, "%05d.mem", ".mem", archivesMemTable)
+	d.startReclaiming()
+	return d, nil
+}
+
+// valueLogSize keeps a cache in some thirty files or more, and very large
+// ones in not too many.
+func valueLogSize(limit int64) int64 {
+	if limit <= 0 {
+		return maxValueLog
+	}
+	return min(max(limit/32, minValueLog, min(limit/4096, 512<<20)), max(maxValueLog, min(limit/4096, 512<<20)))
+}
+
+func chunkKey(id uint64, i uint32) []byte {
+	k := make([]byte, 0, 13)
+	k = append(k, prefixChunk)
+	k = binary.BigEndian.AppendUint64(k, id)
+	return binary.BigEndian.AppendUint32(k, i)
+}
+
+func parseChunkKey(k []byte) (id uint64, i uint32, ok bool) {
+	if len(k) != 13 || k[0] != prefixChunk {
+		return 0, 0, false
+	}
+	return binary.BigEndian.Uint64(k[1:]), binary.BigEndian.Uint32(k[9:]), true
+}
+
+// badgerChunks is one body, being written or read.
+type badgerChunks struct {
+	d    *badgerDriver
+	id   uint64
+	n    uint32 // chunks put
+	size int64
+}
+
+func (d *badgerDriver) create(id uint64) (chunkWriter, error) {
+	return &badgerChunks{d: d, id: id}, nil
+}
+
+func (d *badgerDriver) open(h *held, _ func() (blobRecord, error)) (chunkReader, error) {
+	return &badgerChunks{d: d, id: h.id}, nil
+}
+
+func (c *badgerChunks) Close() error { return nil }
+
+// put commits one chunk in a transaction of its own: what a transaction holds
+// stays in memory, and long ones stop compaction.
+func (c *badgerChunks) put(i uint32, framed []byte) error {
+	d := c.d
+	d.throttle()
+	n := int64(len(framed) + recordOverhead)
+	if err := errors.Join(d.vlog.reserve(n), d.mem.reserve(recordOverhead)); err != nil {
+		return err
+	}
+	key := chunkKey(c.id, i)
+	putFrameHeader(framed, key)
+	if err := d.db.Update(func(txn *badger.Txn) error { return txn.Set(key, framed) }); err != nil {
+		return writeError(err)
+	}
+	c.n = max(c.n, i+1)
+	c.size += int64(len(framed))
+	d.letGo(key)
+	return nil
+}
+
+// finish has nothing left to do: every chunk was synced when it was put.
+func (c *badgerChunks) finish(Digest) (fileState, error) { return fileState{}, nil }
+
+func (c *badgerChunks) discard() error {
+	n, size := c.n, c.size
+	c.n, c.size = 0, 0
+	return c.d.removeChunks(c.id, n, size)
+}
+
+// valueRetries is how often a chunk that looks damaged is read again, each
+// time in a new transaction: collecting a value log file pulls it away from
+// under transactions that have its address already.
+const valueRetries = 3
+
+func (c *badgerChunks) get(i uint32, size int, buf []byte) ([]byte, error) {
+	key := chunkKey(c.id, i)
+	why := ""
+	for range valueRetries {
+		n, err := c.d.read(key, buf)
+		if errors.Is(err, badger.ErrDBClosed) {
+			return nil, ErrClosed
+		}
+		if err != nil {
+			why = err.Error()
+			continue
+		}
+		var chunk []byte
+		if chunk, why = unframe(key, buf[:n]); why == "" && len(chunk) != size {
+			why = fmt.Sprintf("it has %d bytes and should have %d", len(chunk), size)
+		}
+		if why == "" {
+			return chunk, nil
+		}
+	}
+	return nil, damaged("archive chunk", fmt.Sprintf("%d/%d", c.id, i), why)
+}
+
+// read copies a value out of its transaction, so that nothing slow ever
+// happens while Badger's file is locked.
+func (d *badgerDriver) read(key, buf []byte) (n int, err error) {
+	txn := d.db.NewTransaction(false)
+	defer txn.Discard()
+	item, err := txn.Get(key)
+	if err != nil {
+		return 0, err
+	}
+	err = item.Value(func(val []byte) error {
+		if len(val) > len(buf) {
+			return fmt.Errorf("a value of %d bytes where a chunk has %d at most", len(val), len(buf))
+		}
+		n = copy(buf, val)
+		dropPages(val)
+		return nil
+	})
+	return n, err
+}
+
+// letGo unmaps the pages of a chunk just written, see dropPages.
+func (d *badgerDriver) letGo(key []byte) {
+	txn := d.db.NewTransaction(false)
+	defer txn.Discard()
+	if item, err := txn.Get(key); err == nil {
+		item.Value(func(val []byte) error { dropPages(val); return nil }) //nolint:errcheck // only a hint
+	}
+}
+
+func (d *badgerDriver) remove(bodies []*held) error {
+	var errs []error
+	for _, h := range bodies {
+		errs = append(errs, d.removeChunks(h.id, uint32(chunks(h.size)), h.size))
+	}
+	return errors.Join(errs...)
+}
+
+// removeBatch bounds the keys of one transaction, well below what a memtable
+// of the archives allows.
+const removeBatch = 500
+
+func (d *badgerDriver) removeChunks(id uint64, n uint32, size int64) error {
+	for from := uint32(0); from < n; from += removeBatch {
+		err := d.db.Update(func(txn *badger.Txn) error {
+			for i := from; i < min(n, from+removeBatch); i++ {
+				if err := txn.Delete(chunkKey(id, i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return writeError(err)
+		}
+	}
+	d.buried(size)
+	return nil
+}
+
+func (d *badgerDriver) lastID() (uint64, error) {
+	txn := d.db.NewTransaction(false)
+	defer txn.Discard()
+	it := txn.NewIterator(badger.IteratorOptions{Reverse: true})
+	defer it.Close()
+	it.Seek([]byte{prefixChunk + 1})
+	if it.Valid() {
+		if id, _, ok := parseChunkKey(it.Item().Key()); ok {
+			return id, nil
+		}
+	}
+	return 0, nil
+}
+
+// sweep removes chunks of ids that no body has: leftovers of a crash.
+func (d *badgerDriver) sweep(ctx context.Context, limit uint64, owned func(Digest, uint64) bool) (int64, error) {
+	type leftover struct {
+		id   uint64
+		n    uint32
+		size int64
+	}
+	var found []leftover
+	err := d.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{prefixChunk}})
+		defer it.Close()
+		var last leftover
+		ours := true
+		for it.Rewind(); it.Valid(); it.Next() {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			item := it.Item()
+			id, i, ok := parseChunkKey(item.Key())
+			if !ok {
+				continue
+			}
+			if id > limit {
+				break
+			}
+			if id != last.id {
+				if !ours {
+					found = append(found, last)
+				}
+				last, ours = leftover{id: id}, owned(Digest{}, id)
+			}
+			last.n = i + 1
+			last.size += item.EstimatedSize()
+		}
+		if !ours {
+			found = append(found, last)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	var bytes int64
+	for _, l := range found {
+		if err := d.removeChunks(l.id, l.n, l.size); err != nil {
+			return bytes, err
+		}
+		bytes += l.size
+	}
+	return bytes, nil
+}
+
+func (d *badgerDriver) verify() error { return d.db.VerifyChecksum() }
+
+func (d *badgerDriver) stop() {
+	d.background.stop()
+	<-d.background.done
+}
+
+func (d *badgerDriver) close() error {
+	d.stop()
+	d.vlog.close()
+	d.mem.close()
+	return d.db.Close()
+}

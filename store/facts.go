@@ -1,0 +1,191 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// conflictRetries bounds how often Update runs its function again because
+// another transaction changed what it had read.
+const conflictRetries = 64
+
+// openFacts opens the database of records and documents.
+//
+// SyncWrites, because a record that was acknowledged must survive a power cut.
+// Values stay in the LSM tree (threshold above every part we write), so that
+// compaction alone gives space back and no value-log collection is needed. The
+// memtable size bounds a transaction (15 % of it) and what a full disk must
+// still take at the next Open. Blocks are checked when they are read.
+func openFacts(path string, log *slog.Logger) (*badger.DB, error) {
+	return badger.Open(badger.DefaultOptions(path).
+		WithSyncWrites(true).
+		WithMemTableSize(factsMemTable).
+		WithNumMemtables(2).
+		WithNumLevelZeroTables(2).
+		WithNumLevelZeroTablesStall(8).
+		WithNumCompactors(2).
+		WithValueThreshold(1 << 20).
+		WithValueLogFileSize(1 << 20).
+		WithBlockCacheSize(16 << 20).
+		WithIndexCacheSize(0).
+		WithCompression(options.Snappy).
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithMetricsEnabled(false).
+		WithLogger(badgerLog{log.With("database", "facts")}))
+}
+
+const (
+	factsMemTable = 8 << 20
+
+	// recordOverhead is what a record takes in Badger's log besides key and
+	// body: our frame, its header, timestamp and checksum.
+	recordOverhead = 64
+)
+
+// Tx is one transaction on the facts. Reads see one moment; writes become
+// visible and durable together. It must not be used after its function
+// returned, nor by two goroutines at once.
+type Tx struct {
+	s     *Store
+	txn   *badger.Txn
+	write bool
+
+	puts      int        // values written; an update without any may go below the floor
+	bytes     int64      // about what they take in the log
+	documents docCounter // documents this transaction adds
+	parts     []Digest   // documents whose parts were written ahead of this transaction
+}
+
+// View runs fn on a consistent view of the facts. Keep it short: what a view
+// may still see cannot be cleaned up.
+func (s *Store) View(fn func(tx *Tx) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.view(fn)
+}
+
+func (s *Store) view(fn func(tx *Tx) error) error {
+	txn := s.facts.NewTransaction(false)
+	defer txn.Discard()
+	return fn(&Tx{s: s, txn: txn})
+}
+
+// Update runs fn and makes its writes durable at once. When another
+// transaction changed what fn had read, fn runs again from the start, so it
+// must not have effects of its own. An error of fn discards everything. Below
+// the free-space floor an update that puts anything is ErrNoSpace.
+func (s *Store) Update(fn func(tx *Tx) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.update(fn)
+}
+
+func (s *Store) update(fn func(tx *Tx) error) error {
+	for range conflictRetries {
+		err := s.tryUpdate(fn)
+		if !errors.Is(err, badger.ErrConflict) {
+			return err
+		}
+	}
+	return fmt.Errorf("update facts: gave up after %d conflicts with other updates", conflictRetries)
+}
+
+func (s *Store) tryUpdate(fn func(tx *Tx) error) error {
+	txn := s.facts.NewTransaction(true)
+	defer txn.Discard()
+	tx := &Tx{s: s, txn: txn, write: true}
+	defer tx.releaseParts()
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if tx.puts > 0 {
+		if err := s.space.need(tx.bytes); err != nil {
+			return fmt.Errorf("update facts: %w", err)
+		}
+		if err := s.space.facts.reserve(tx.bytes); err != nil {
+			return fmt.Errorf("update facts: %w", err)
+		}
+	}
+	if err := txn.Commit(); err != nil {
+		return writeError(err)
+	}
+	s.documents.add(tx.documents)
+	return nil
+}
+
+// set writes the framed body under key.
+func (tx *Tx) set(key, body []byte) error {
+	if !tx.write {
+		return errors.New("write in a view: use Update")
+	}
+	tx.puts++
+	tx.bytes += int64(len(key) + len(body) + recordOverhead)
+	return writeError(tx.txn.Set(key, frame(key, body)))
+}
+
+// delete removes key; removing what is not there is no error.
+func (tx *Tx) delete(key []byte) error {
+	if !tx.write {
+		return errors.New("delete in a view: use Update")
+	}
+	return writeError(tx.txn.Delete(key))
+}
+
+// get calls fn with the checked body under key. fn must not keep the bytes.
+// The kind and subject are for errors, spelled only when there is one.
+func (tx *Tx) get(key []byte, kind string, subject func() string, fn func(body []byte) error) error {
+	item, err := tx.txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return missing(kind, subject())
+	}
+	if err != nil {
+		return damaged(kind, subject(), err.Error())
+	}
+	return readItem(item, key, kind, subject, fn)
+}
+
+func readItem(item *badger.Item, key []byte, kind string, subject func() string, fn func(body []byte) error) error {
+	err := item.Value(func(val []byte) error {
+		body, why := unframe(key, val)
+		if why != "" {
+			return damaged(kind, subject(), why)
+		}
+		return fn(body)
+	})
+	return err
+}
+
+// has reports whether key exists, without reading its value.
+func (tx *Tx) has(key []byte) (bool, error) {
+	_, err := tx.txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// writeError puts Badger's errors that a caller can act on into words.
+func writeError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, badger.ErrConflict):
+		return err
+	case errors.Is(err, badger.ErrTxnTooBig):
+		return errors.New("update facts: too much for one transaction, which holds about 1 MiB or 8,000 records")
+	case errors.Is(err, badger.ErrDBClosed), errors.Is(err, badger.ErrBlockedWrites):
+		return ErrClosed
+	case isNoSpace(err):
+		return fmt.Errorf("update facts: %w: %w", ErrNoSpace, err)
+	default:
+		return fmt.Errorf("update facts: %w", err)
+	}
+}

@@ -1,0 +1,155 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+)
+
+// Usage says how much is held.
+type Usage struct {
+	Blobs       int   // archive bodies
+	Bytes       int64 // of unpinned bodies
+	PinnedBlobs int
+	PinnedBytes int64
+	Limit       int64 // of unpinned bytes, 0 = none
+	PinnedLimit int64 // of pinned bytes, 0 = none
+
+	Documents     int64 // verbatim documents
+	DocumentBytes int64 // as they came
+	PackedBytes   int64 // as they are stored
+
+	DiskBytes int64 // what the data folder takes on the disk
+	FreeBytes int64 // what is free on the disk
+	Floor     int64 // what is to stay free
+	Low       bool  // the floor is reached: nothing new is kept
+}
+
+// Usage walks the data folder for DiskBytes, which takes milliseconds; the
+// rest is at hand.
+func (s *Store) Usage() Usage {
+	if err := s.enter(); err != nil {
+		return Usage{}
+	}
+	defer s.leave()
+	docs := s.documents.get()
+	u := Usage{
+		Limit: s.opts.MaxCacheSize, PinnedLimit: s.opts.MaxPinnedSize,
+		Documents: docs.n, DocumentBytes: docs.size, PackedBytes: docs.packed,
+		Floor: s.space.floor,
+	}
+	x := &s.blobs.index
+	s.blobs.mu.Lock()
+	u.PinnedBlobs = len(x.pinned)
+	u.Blobs = x.lru.Len() + len(x.pinned)
+	u.Bytes, u.PinnedBytes = x.bytes, x.pinnedBytes
+	s.blobs.mu.Unlock()
+	u.DiskBytes = folderUsage(s.opts.Path)
+	if free, err := s.space.free(s.opts.Path); err == nil {
+		u.FreeBytes = free
+		u.Low = free < s.space.floor
+	}
+	return u
+}
+
+// folderUsage adds up the disk blocks below path. Files come and go meanwhile;
+// those that went are not counted.
+func folderUsage(path string) int64 {
+	var sum int64
+	filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error { //nolint:errcheck // what cannot be seen is not counted
+		if err != nil {
+			return nil
+		}
+		if info, err := e.Info(); err == nil {
+			sum += diskUsage(info)
+		}
+		return nil
+	})
+	return sum
+}
+
+// Maintain does what should happen now and then: it writes recency, removes
+// bytes nobody owns, counts documents, gives space back to the file system and
+// puts the ballast in place. It may run beside everything else.
+func (s *Store) Maintain(ctx context.Context) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	err := s.blobs.flushUses(false)
+	if errors.Is(err, ErrNoSpace) {
+		err = nil // the alert is raised, and recency can wait
+	}
+	if err == nil {
+		err = s.sweepDocuments(ctx)
+	}
+	if err == nil {
+		err = s.blobs.sweep(ctx)
+	}
+	if err == nil {
+		err = s.blobs.driver.reclaim(ctx)
+	}
+	s.space.replenish()
+	if err != nil && !errors.Is(err, ErrNoSpace) {
+		return fmt.Errorf("maintain the store: %w", err)
+	}
+	return ctx.Err()
+}
+
+// sweep removes bytes of bodies that have no record.
+func (b *blobs) sweep(ctx context.Context) error {
+	b.mu.Lock()
+	ids := make(map[uint64]struct{}, b.index.lru.Len()+len(b.index.pinned))
+	for _, h := range b.index.all() {
+		ids[h.id] = struct{}{}
+	}
+	b.mu.Unlock()
+	bytes, err := b.driver.sweep(ctx, b.firstID, func(d Digest, id uint64) bool {
+		if d.IsZero() {
+			_, ok := ids[id]
+			return ok
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.index.get(d) != nil
+	})
+	if bytes > 0 {
+		b.s.log.Info("leftovers of archives were removed", "bytes", bytes)
+	}
+	return err
+}
+
+// sweepDocuments counts documents and removes parts that no header names:
+// what a crash left between the parts of a large document and its header.
+func (s *Store) sweepDocuments(ctx context.Context) error {
+	var sum docCounter
+	var orphans [][]byte
+	seen := 0
+	err := s.view(func(tx *Tx) error {
+		headers := []byte{byte(familyDocument)}
+		err := tx.scan(headers, headers, false, func(key, value []byte) error {
+			if seen++; seen%1024 == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			body, why := unframe(key, value)
+			if info, ok := decodeDocumentInfo(body); why == "" && ok {
+				sum.n++
+				sum.size += info.size
+				sum.packed += info.packed
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		orphans, err = tx.orphanParts(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.documents.set(sum)
+	return s.removeParts(orphans)
+}

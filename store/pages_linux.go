@@ -1,0 +1,26 @@
+package store
+
+import (
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// dropPages takes the pages of a value out of our resident memory. Badger maps
+// its value log; without this every archive that was ever read or written
+// would count as memory of the process until its file goes away.
+//
+// The mapping is shared, so nothing is lost: the bytes stay in the page cache
+// and are mapped again on the next touch. The value must lie in the value log,
+// which holds every value of chunkThreshold and more, and must be locked there,
+// which it is inside item.Value.
+func dropPages(val []byte) {
+	if len(val) < 16*chunkThreshold {
+		return
+	}
+	page := uintptr(os.Getpagesize())
+	first := unsafe.Pointer(unsafe.SliceData(val))
+	before := uintptr(first) & (page - 1)
+	unix.Madvise(unsafe.Slice((*byte)(unsafe.Add(first, -int(before))), len(val)+int(before)), unix.MADV_DONTNEED) //nolint:errcheck // only a hint
+}

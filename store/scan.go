@@ -1,0 +1,97 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Scans read in pages: the iterator is closed before the caller's function
+// sees the page. So the function may scan, put and delete in the same
+// transaction (Badger allows one iterator per writing transaction), and a slow
+// function holds no lock of Badger's. The first page is small, because many
+// scans stop after a few records.
+const (
+	firstPage = 16
+	lastPage  = 512
+	pageBytes = 1 << 20
+)
+
+type pair struct{ key, value []byte }
+
+// scanKeys calls fn for every key from "from" on that begins with prefix.
+// Values are the raw frames, empty when keysOnly.
+func (tx *Tx) scan(prefix, from []byte, keysOnly bool, fn func(key, value []byte) error) error {
+	for size := firstPage; ; size = min(size*4, lastPage) {
+		page, more := tx.page(prefix, from, false, size, keysOnly, nil)
+		for _, p := range page {
+			if err := fn(p.key, p.value); err != nil {
+				return stopped(err)
+			}
+		}
+		if !more {
+			return nil
+		}
+		from = append(bytes.Clone(page[len(page)-1].key), 0)
+	}
+}
+
+// scanBack is scan from the last key with prefix that is not after "from"
+// down to the first. skip, when not nil, passes over keys that are too late.
+func (tx *Tx) scanBack(prefix, from []byte, skip func(key []byte) bool, fn func(key, value []byte) error) error {
+	var last []byte
+	for size := firstPage; ; size = min(size*4, lastPage) {
+		page, more := tx.page(prefix, from, true, size, false, func(k []byte) bool {
+			return (last != nil && bytes.Compare(k, last) >= 0) || (skip != nil && skip(k))
+		})
+		for _, p := range page {
+			if err := fn(p.key, p.value); err != nil {
+				return stopped(err)
+			}
+		}
+		if !more {
+			return nil
+		}
+		last = page[len(page)-1].key
+		from = last
+	}
+}
+
+// page reads up to size records and reports whether there may be more.
+func (tx *Tx) page(prefix, from []byte, reverse bool, size int, keysOnly bool, skip func(key []byte) bool) (page []pair, more bool) {
+	it := tx.txn.NewIterator(badger.IteratorOptions{Prefix: prefix[:1], Reverse: reverse})
+	defer it.Close()
+	held := 0
+	for it.Seek(from); it.Valid(); it.Next() {
+		item := it.Item()
+		k := item.Key()
+		if !bytes.HasPrefix(k, prefix) {
+			if reverse && bytes.Compare(k, prefix) > 0 {
+				continue
+			}
+			return page, false
+		}
+		if skip != nil && skip(k) {
+			continue
+		}
+		p := pair{key: item.KeyCopy(nil)}
+		if !keysOnly {
+			// An unreadable value becomes an empty one, which no frame is.
+			p.value, _ = item.ValueCopy(nil)
+		}
+		page = append(page, p)
+		held += len(p.key) + len(p.value)
+		if len(page) == size || held >= pageBytes {
+			return page, true
+		}
+	}
+	return page, false
+}
+
+func stopped(err error) error {
+	if errors.Is(err, Stop) {
+		return nil
+	}
+	return err
+}
