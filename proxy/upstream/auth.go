@@ -179,7 +179,7 @@ func readGitLab(raw json.RawMessage) (gitLabPair, error) {
 	if json.Unmarshal(raw, &pair.Token) == nil {
 		return pair, nil
 	}
-	if err := json.Unmarshal(raw, &pair); err != nil {
+	if err := json.Unmarshal(raw, &pair); err != nil || pair.Token == "" {
 		return pair, errors.New("want a token, or an object with username and token")
 	}
 	return pair, nil
