@@ -1,6 +1,7 @@
 package composer
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -122,7 +123,7 @@ func (w rootWriter) advisories(o Object) json.RawMessage {
 // filter: Composer ignores the block unless metadata is true and wants lists to be an object. The api-url is not served and its absence costs nothing, since
 // documents carry the same entries.
 func (w rootWriter) filter(o Object) json.RawMessage {
-	if !isTrue(o.Get("metadata")) || o.object("lists") == nil {
+	if !isTrue(o.Get("metadata")) || !bytes.HasPrefix(o.Get("lists"), []byte("{")) {
 		return nil
 	}
 	return w.block(o, map[string]string{"summary-url": "/lists/all/summary.json"}).append(nil)
