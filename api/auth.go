@@ -29,9 +29,10 @@ type authenticator struct {
 	accepted atomic.Pointer[[sha256.Size]byte] // of the token that matched hash
 	slow     chan struct{}                     // holds one element while hash is being computed
 
-	throttle *throttle
-	trusted  []netip.Prefix
-	failures *prometheus.CounterVec
+	throttle      *throttle
+	trusted       []netip.Prefix
+	failures      *prometheus.CounterVec
+	verifications prometheus.Counter
 }
 
 func newAuthenticator(o Options) (*authenticator, error) {
@@ -43,6 +44,10 @@ func newAuthenticator(o Options) (*authenticator, error) {
 			Name: "stasis_admin_auth_failures_total",
 			Help: "Refused management requests by reason: no token, a wrong one, too many wrong ones, or none configured.",
 		}, []string{"reason"}),
+		verifications: promauto.With(o.Registerer).NewCounter(prometheus.CounterOpts{
+			Name: "stasis_admin_token_verifications_total",
+			Help: "Slow comparisons of a token with the configured argon2id hash.",
+		}),
 	}
 	token, hash := o.AdminToken, o.AdminTokenHash
 	if strings.HasPrefix(token, phcPrefix) && hash == "" {
@@ -80,14 +85,15 @@ func (a *authenticator) admit(r *http.Request) error {
 		return err
 	}
 	if !ok {
-		a.throttle.failed(client)
 		return a.refuse("wrong", "The administrator's token is not the right one.")
 	}
 	return nil
 }
 
+// check reports whether the token is right, and counts it against the client if it is not.
 func (a *authenticator) check(ctx context.Context, client netip.Addr, token string) (bool, error) {
 	if len(token) > maxToken {
+		a.throttle.failed(client)
 		return false, nil
 	}
 	sum := sha256.Sum256([]byte(token))
@@ -95,6 +101,7 @@ func (a *authenticator) check(ctx context.Context, client netip.Addr, token stri
 		return true, nil
 	}
 	if a.hash == nil {
+		a.throttle.failed(client)
 		return false, nil
 	}
 	select {
@@ -111,7 +118,9 @@ func (a *authenticator) check(ctx context.Context, client netip.Addr, token stri
 	if a.known(sum) {
 		return true, nil
 	}
+	a.verifications.Inc()
 	if !a.hash.matches(token) {
+		a.throttle.failed(client)
 		return false, nil
 	}
 	a.accepted.Store(&sum)
