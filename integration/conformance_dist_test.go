@@ -409,4 +409,3 @@ func TestC62NothingInternalReachesDocuments(t *testing.T) {
 		}
 	}
 }
-
