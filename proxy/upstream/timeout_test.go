@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,9 +19,9 @@ func TestAHeaderThatDoesNotComeEndsTheRequestInTime(t *testing.T) {
 	for _, class := range []string{upstream.ClassMetadata, upstream.ClassArchive} {
 		t.Run(class, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				asked := 0
+				var asked atomic.Int32
 				n := newNetwork(t, func(_ http.ResponseWriter, r *http.Request) {
-					asked++
+					asked.Add(1)
 					<-r.Context().Done()
 				})
 				c := newClient(t, func(o *upstream.Options) { o.DialContext, o.Timeout = n.DialContext, 20*time.Second })
@@ -30,8 +31,8 @@ func TestAHeaderThatDoesNotComeEndsTheRequestInTime(t *testing.T) {
 				if took := time.Since(start); took != 20*time.Second {
 					t.Errorf("took %v, want the timeout", took)
 				}
-				if asked != 1 {
-					t.Errorf("a host that did not answer in time was asked %d times", asked)
+				if asked.Load() != 1 {
+					t.Errorf("a host that did not answer in time was asked %d times", asked.Load())
 				}
 			})
 		})
