@@ -3,7 +3,9 @@ package composer
 import "strings"
 
 // CompareVersions orders normalized versions as PHP's version_compare does: negative when a is older than b. Two
-// branches whose names carry no number or stability word compare as equal, so sort with a stable sort.
+// branches whose names carry no number or stability word compare as equal, so sort with a stable sort. Unlike in PHP,
+// where a separator at the end or an odd character behind a digit in the name of a branch can make each of two versions
+// older than the other, this is an order over all strings.
 func CompareVersions(a, b string) int {
 	for {
 		var x, y string

@@ -71,6 +71,30 @@ func BenchmarkExpandMinify(b *testing.B) {
 	}
 }
 
+// What a version costs must not creep up: documents have thousands of them, and a stale one is rewritten on the way to a
+// client. Reading takes the object and its growth; rewriting the summary, the new address and the new dist.
+func TestAllocationsPerVersionAreBounded(t *testing.T) {
+	const versions = 1000
+	body, name := madeDocument(versions)
+	doc, err := composer.ParseDocument(body, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		limit float64
+		do    func()
+	}{
+		"reading":     {6, func() { _, _ = composer.ParseDocument(body, name) }},
+		"rewriting":   {18, func() { composer.Rewrite(doc, toTemplate) }},
+		"summarising": {12, func() { _, _ = doc.Index() }},
+		"writing":     {0.1, func() { doc.Encode() }},
+	} {
+		if got := testing.AllocsPerRun(5, c.do) / versions; got > c.limit {
+			t.Errorf("%s allocates %.1f times per version, more than %.1f", what, got, c.limit)
+		}
+	}
+}
+
 func BenchmarkNormalizeVersion(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
