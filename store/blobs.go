@@ -166,18 +166,27 @@ func openBlobs(ctx context.Context, s *Store) (*blobs, error) {
 	if err := b.load(ctx); err != nil {
 		return nil, err
 	}
-	var err error
 	if s.opts.Archives == DriverFiles {
-		b.driver, err = openFileDriver(s)
+		d, err := openFileDriver(s)
+		if err != nil {
+			return nil, err
+		}
+		b.driver = d
 	} else {
-		b.driver, err = openBadgerDriver(s, b.liveBytes)
-	}
-	if err != nil {
-		return nil, err
+		d, lost, err := openBadgerDriver(s, b.liveBytes)
+		if err != nil {
+			return nil, err
+		}
+		b.driver = d
+		if lost {
+			if err := b.forgetLost(); err != nil {
+				return b, err
+			}
+		}
 	}
 	last, err := b.driver.lastID()
 	if err != nil {
-		return b, errors.Join(err, b.driver.close())
+		return b, err
 	}
 	b.ids.Store(max(b.ids.Load(), last))
 	b.firstID = b.ids.Load()
@@ -228,6 +237,18 @@ func (b *blobs) load(ctx context.Context) error {
 		b.index.add(h)
 	}
 	return nil
+}
+
+// forgetLost forgets all bodies, whose bytes are gone. Pins stay: they are
+// about digests, and hold again when these come back.
+func (b *blobs) forgetLost() error {
+	b.mu.Lock()
+	all := b.index.all()
+	for _, h := range all {
+		b.index.remove(h)
+	}
+	b.mu.Unlock()
+	return b.forget(all)
 }
 
 // each visits the items of one of the store's own families.

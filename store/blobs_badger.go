@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -19,10 +20,10 @@ const (
 
 	archivesMemTable = 1 << 20
 
-	// chunkThreshold is from where on Badger puts a value into its value log.
-	// Records of the archives database are either far above (chunks) or below
-	// (filler, deletions).
-	chunkThreshold = 1 << 10
+	// chunkThreshold is from where on Badger puts a value into its value log:
+	// every chunk, and nothing else. So the tables hold keys only, and a flipped
+	// bit in a body cannot keep the database from opening.
+	chunkThreshold = frameHeader
 
 	// What Badger's file of values is at least and ordinarily: a cache is kept
 	// in many files, because space comes back a file at a time.
@@ -51,10 +52,31 @@ type badgerDriver struct {
 	reclaiming sync.Mutex // held by the one reclaim that runs
 }
 
-func openBadgerDriver(s *Store, live func() int64) (*badgerDriver, error) {
-	d := &badgerDriver{s: s, dir: filepath.Join(s.opts.Path, "archives"), live: live, files: valueLogSize(s.opts.MaxCacheSize)}
-	var err error
-	d.db, err = badger.Open(badger.DefaultOptions(d.dir).
+// openBadgerDriver opens the database of chunks. Archives can be fetched again
+// and facts cannot, so a chunk database that is too damaged to open is started
+// afresh; lost reports that.
+func openBadgerDriver(s *Store, live func() int64) (d *badgerDriver, lost bool, err error) {
+	d = &badgerDriver{s: s, dir: filepath.Join(s.opts.Path, "archives"), live: live, files: valueLogSize(s.opts.MaxCacheSize)}
+	d.db, err = openDatabase(d.options())
+	if errors.Is(err, ErrCorrupt) {
+		s.corrupt("database", d.dir, fmt.Errorf("all archives will be fetched again: %w", err))
+		if err := os.RemoveAll(d.dir); err != nil {
+			return nil, false, err
+		}
+		lost = true
+		d.db, err = openDatabase(d.options())
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	d.vlog = newReserver(d.dir, "%06d.vlog", ".vlog", d.files)
+	d.mem = newReserver(d.dir, "%05d.mem", ".mem", archivesMemTable)
+	d.startReclaiming()
+	return d, lost, nil
+}
+
+func (d *badgerDriver) options() badger.Options {
+	return badger.DefaultOptions(d.dir).
 		// Synced, because collecting a value log file copies what lives and then
 		// removes the file: unsynced copies would be lost in a power cut.
 		WithSyncWrites(true).
@@ -70,14 +92,7 @@ func openBadgerDriver(s *Store, live func() int64) (*badgerDriver, error) {
 		WithDetectConflicts(false).
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithMetricsEnabled(false).
-		WithLogger(badgerLog{s.log.With("database", "archives")}))
-	if err != nil {
-		return nil, err
-	}
-	d.vlog = newReserver(d.dir, "%06d.vlog", ".vlog", d.files)
-	d.mem = newReserver(d.dir, "%05d.mem", ".mem", archivesMemTable)
-	d.startReclaiming()
-	return d, nil
+		WithLogger(badgerLog{d.s.log.With("database", "archives")})
 }
 
 // valueLogSize keeps a cache in some thirty files or more, and very large

@@ -156,8 +156,9 @@ func (w *blobWriter) readSome(p []byte, off int64) (int, error) {
 		w.mu.RUnlock()
 		return n, nil
 	}
+	size := chunkLen(w.size, uint32(off/chunkSize))
 	w.mu.RUnlock()
-	n, err := w.readChunk(p, off)
+	n, err := w.readChunk(p, off, size)
 	if err != nil {
 		// The driver may have been told to finish between the look and the read.
 		w.mu.RLock()
@@ -172,7 +173,7 @@ func (w *blobWriter) readSome(p []byte, off int64) (int, error) {
 
 // readChunk reads from a chunk the driver has. The chunk is kept, because
 // followers read in small steps and near each other.
-func (w *blobWriter) readChunk(p []byte, off int64) (int, error) {
+func (w *blobWriter) readChunk(p []byte, off int64, size int) (int, error) {
 	i := uint32(off / chunkSize)
 	w.read.mu.Lock()
 	defer w.read.mu.Unlock()
@@ -180,7 +181,7 @@ func (w *blobWriter) readChunk(p []byte, off int64) (int, error) {
 		if w.read.buf == nil {
 			w.read.buf = buffers.Get().(*[]byte)
 		}
-		got, err := w.chunks.get(i, chunkSize, *w.read.buf)
+		got, err := w.chunks.get(i, size, *w.read.buf)
 		if err != nil {
 			w.read.got = nil
 			return 0, fmt.Errorf("read blob: %w", err)

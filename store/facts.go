@@ -21,7 +21,7 @@ const conflictRetries = 64
 // memtable size bounds a transaction (15 % of it) and what a full disk must
 // still take at the next Open. Blocks are checked when they are read.
 func openFacts(path string, log *slog.Logger) (*badger.DB, error) {
-	return badger.Open(badger.DefaultOptions(path).
+	return openDatabase(badger.DefaultOptions(path).
 		WithSyncWrites(true).
 		WithMemTableSize(factsMemTable).
 		WithNumMemtables(2).

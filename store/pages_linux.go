@@ -13,13 +13,13 @@ import (
 //
 // The mapping is shared, so nothing is lost: the bytes stay in the page cache
 // and are mapped again on the next touch. The value must lie in the value log,
-// which holds every value of chunkThreshold and more, and must be locked there,
+// as every chunk does, and must be locked there,
 // which it is inside item.Value.
 func dropPages(val []byte) {
-	if len(val) < 16*chunkThreshold {
-		return
-	}
 	page := uintptr(os.Getpagesize())
+	if uintptr(len(val)) < 4*page {
+		return // not worth the call
+	}
 	first := unsafe.Pointer(unsafe.SliceData(val))
 	before := uintptr(first) & (page - 1)
 	unix.Madvise(unsafe.Slice((*byte)(unsafe.Add(first, -int(before))), len(val)+int(before)), unix.MADV_DONTNEED) //nolint:errcheck // only a hint

@@ -18,8 +18,8 @@ import (
 // memtable of filler keys makes it come. The figures below held 1.1 to 1.4
 // times the live bytes while archives streamed through.
 const (
-	fillerValue = 960
-	fillerKeys  = archivesMemTable * 11 / 10 / fillerValue
+	fillerKey  = 960 // bytes; the filler has no values, which would go to the value log
+	fillerKeys = archivesMemTable * 11 / 10 / fillerKey
 
 	// A file is rewritten when this much of it is garbage. The lower shares are
 	// for a disk that holds well more than it should: they cost more copying.
@@ -115,10 +115,11 @@ func (d *badgerDriver) rotate() error {
 	}
 	batch := d.db.NewWriteBatch()
 	defer batch.Cancel()
-	value := make([]byte, fillerValue)
 	for i := range fillerKeys {
-		key := binary.BigEndian.AppendUint32([]byte{prefixFiller}, uint32(i))
-		if err := batch.Set(key, value); err != nil {
+		key := make([]byte, fillerKey)
+		key[0] = prefixFiller
+		binary.BigEndian.PutUint32(key[fillerKey-4:], uint32(i))
+		if err := batch.Set(key, nil); err != nil {
 			return writeError(err)
 		}
 	}
