@@ -23,7 +23,7 @@ func (c *Client) respond(run *run, k *call, at *url.URL, resp *http.Response) (*
 		Unframed: resp.ContentLength < 0 && resp.ProtoMajor == 1 && len(resp.TransferEncoding) == 0,
 		URL:      at.String(),
 	}
-	b := &body{run: run, raw: resp.Body, host: hostOf(at), op: k.method}
+	b := &body{run: run, raw: resp.Body, status: resp.StatusCode, host: hostOf(at), op: k.method}
 	b.from = b.raw
 	out.Body = b
 	if k.method == http.MethodHead || resp.StatusCode == http.StatusNoContent ||
@@ -46,7 +46,7 @@ func (c *Client) respond(run *run, k *call, at *url.URL, resp *http.Response) (*
 		out.ContentLength, out.Unframed = -1, false
 	default:
 		_ = b.raw.Close()
-		return nil, &Error{Host: b.host, Op: k.method, Kind: ServerError,
+		return nil, &Error{Host: b.host, Op: k.method, Status: b.status, Kind: ServerError,
 			Err: fmt.Errorf("it is encoded as %q, which was not asked for", encoding)}
 	}
 	return out, nil
@@ -54,14 +54,15 @@ func (c *Client) respond(run *run, k *call, at *url.URL, resp *http.Response) (*
 
 // body ends its run when it is done with and explains its failures.
 type body struct {
-	run   *run
-	raw   io.ReadCloser
-	from  io.Reader
-	limit int64 // of inflated bytes; 0 for none
-	read  int64
-	err   error
-	host  string
-	op    string
+	run    *run
+	raw    io.ReadCloser
+	from   io.Reader
+	limit  int64 // of inflated bytes; 0 for none
+	read   int64
+	err    error
+	status int
+	host   string
+	op     string
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -91,7 +92,7 @@ func (b *body) failure(err error) error {
 	e := asError(b.run.failure(err, b.host, b.op), b.host, b.op)
 	e.body = true
 	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, new(flate.CorruptInputError)) {
-		e.Kind = ServerError
+		e.Kind, e.Status = ServerError, b.status
 	}
 	return e
 }

@@ -3,13 +3,16 @@ package upstream_test
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -153,6 +156,57 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 	}
 	if hosts := c.Hosts(); len(hosts) != 0 {
 		t.Errorf("hosts that were never asked are listed: %v", hosts)
+	}
+}
+
+func TestInternationalNamesAreSpelledOneWay(t *testing.T) {
+	var dialled []string
+	c := newClient(t, func(o *upstream.Options) {
+		o.Retries = -1
+		o.AllowedHosts = []string{"Bücher.test"}
+		o.DialContext = func(_ context.Context, _, address string) (net.Conn, error) {
+			dialled = append(dialled, address)
+			return nil, errors.New("no")
+		}
+	})
+	for _, url := range []string{"http://bücher.test/", "http://BÜCHER.test:80/", "http://xn--bcher-kva.test/"} {
+		e := wantKind(t, second(get(c, url)), upstream.Unreachable)
+		if e.Host != "xn--bcher-kva.test:80" {
+			t.Errorf("%s is called %s", url, e.Host)
+		}
+	}
+	for _, address := range dialled {
+		if address != "xn--bcher-kva.test:80" {
+			t.Errorf("dialled %s", address)
+		}
+	}
+	wantKind(t, second(get(c, "http://\u202eevil.test/")), upstream.Invalid)
+}
+
+func TestErrorsReadAsSentences(t *testing.T) {
+	for want, e := range map[string]*upstream.Error{
+		"registry.test could not be reached: connection refused":                  {Host: "registry.test", Kind: upstream.Unreachable, Err: errors.New("connection refused")},
+		"registry.test did not answer in time":                                    {Host: "registry.test", Kind: upstream.Timeout},
+		"registry.test answered 502 Bad Gateway":                                  {Host: "registry.test", Kind: upstream.ServerError, Status: 502},
+		"registry.test answered 429 Too Many Requests, try again in 1m30s":        {Host: "registry.test", Kind: upstream.RateLimited, Status: 429, RetryAfter: 90 * time.Second},
+		"registry.test asked not to be asked, try again in 2s":                    {Host: "registry.test", Kind: upstream.RateLimited, RetryAfter: 1100 * time.Millisecond},
+		"registry.test kept failing and is left alone, try again in 10s: it died": {Host: "registry.test", Kind: upstream.Open, RetryAfter: 10 * time.Second, Err: errors.New("it died")},
+		"connecting to registry.test is refused":                                  {Host: "registry.test", Kind: upstream.Blocked},
+		"registry.test redirected too often":                                      {Host: "registry.test", Kind: upstream.TooManyRedirects},
+		"the request cannot be made: the URL has no host":                         {Kind: upstream.Invalid, Err: errors.New("the URL has no host")},
+		"registry.test gave an unusable answer: a b c":                            {Host: "registry.test", Kind: upstream.ServerError, Err: errors.New("a\x1bb\r\x7fc")},
+		"the request to registry.test was given up: context canceled":             {Host: "registry.test", Kind: upstream.Canceled, Err: context.Canceled},
+	} {
+		if got := e.Error(); strings.Join(strings.Fields(got), " ") != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	}
+	long := &upstream.Error{Host: "registry.test", Kind: upstream.Unreachable, Err: errors.New(strings.Repeat("x", 1<<20))}
+	if n := len(long.Error()); n > 500 {
+		t.Errorf("an error is %d bytes long", n)
+	}
+	if got := (upstream.RateLimited).String() + ", " + upstream.Kind(99).String(); got != "rate limited, kind 99" {
+		t.Errorf("got %q", got)
 	}
 }
 

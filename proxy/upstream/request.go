@@ -1,12 +1,15 @@
 package upstream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // The classes of requests. A class is a label in metrics and chooses slots and timeouts.
@@ -27,6 +30,8 @@ type Request struct {
 	Header http.Header
 	Body   []byte
 	Class  string // ClassMetadata when empty
+	// UserAgent replaces our own where a client's is to be passed on; empty keeps ours.
+	UserAgent string
 }
 
 var passedHeaders = []string{
@@ -61,6 +66,7 @@ type call struct {
 	header http.Header
 	body   []byte
 	class  string
+	agent  string // empty for our own
 }
 
 func newCall(r Request) (*call, error) {
@@ -86,6 +92,9 @@ func newCall(r Request) (*call, error) {
 	u, err := parseURL(nil, r.URL)
 	if err != nil {
 		return invalid("", err)
+	}
+	if httpguts.ValidHeaderFieldValue(r.UserAgent) {
+		k.agent = r.UserAgent
 	}
 	k.url, k.user = u, u.User
 	u.User = nil
@@ -134,7 +143,7 @@ func (k *call) idempotent() bool { return k.method == http.MethodGet || k.method
 // origin alone.
 func (c *Client) header(k *call, u *url.URL) http.Header {
 	h := k.header.Clone()
-	h.Set("User-Agent", c.opts.UserAgent)
+	h.Set("User-Agent", cmp.Or(k.agent, c.opts.UserAgent))
 	if k.class == ClassArchive {
 		h.Set("Accept-Encoding", "identity")
 	} else {
