@@ -117,7 +117,7 @@ func (p *Proxy) advisoriesFor(ctx context.Context, names []composer.Name) (map[s
 		if p.o.Reserved(n) || !p.o.Enabled {
 			continue
 		}
-		if k := kept[n.String()]; p.now().Sub(k.Checked) >= advisoryTTL {
+		if k := kept[n.String()]; p.now().Sub(k.Checked) >= min(advisoryTTL, p.o.MetadataTTL) {
 			ask = append(ask, n.String())
 			if k.Checked.IsZero() {
 				unknown++
@@ -228,7 +228,7 @@ func (p *Proxy) fetchAdvisories(names []string) (map[string]advisory, error) {
 	}
 	body, err := p.up.ReadAll(resp, p.o.MaxDocumentSize)
 	if err != nil {
-		return nil, err
+		return nil, &badUpstream{"security advisories", err}
 	}
 	p.stats.fetched(KindAPI, int64(len(body)))
 	answer, err := parseAdvisories(body)

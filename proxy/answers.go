@@ -51,9 +51,9 @@ const (
 	rootKey     = "root"
 	listKey     = "list"
 	summaryKey  = "summary"
-	chunkSize   = 256 << 10 // several fit into one transaction
-	searchTTL   = 5 * time.Minute
-	answersKept = 20000              // questions beside the fixed ones
+	chunkSize   = 256 << 10           // several fit into one transaction
+	searchTTL   = 5 * time.Minute     // at most: what Packagist lets caches keep
+	answersKept = 20000               // questions beside the fixed ones
 	answersAge  = 30 * 24 * time.Hour // after which a question nobody asks is forgotten
 )
 
@@ -168,7 +168,7 @@ func (p *Proxy) currentAnswer(ctx context.Context, q question) (*entry, []string
 		e = newEntry(answerEntry(q.key), k.state())
 	}
 	o := p.o
-	o.MetadataTTL = q.ttl
+	o.MetadataTTL = min(q.ttl, o.MetadataTTL)
 	st := e.state.Load()
 	switch o.judge(st, p.now()) {
 	case serve:
@@ -271,11 +271,10 @@ func (p *Proxy) fetchAnswer(q question) (*entry, error) {
 	}
 	body, err := p.up.ReadAll(resp, p.o.MaxDocumentSize)
 	if err == nil && q.check != nil {
-		if err = q.check(body); err != nil {
-			err = &badUpstream{q.key, err}
-		}
+		err = q.check(body)
 	}
 	if err != nil {
+		err = &badUpstream{q.key, err}
 		p.upstreamFailed(q.key, err)
 		return nil, err
 	}

@@ -15,16 +15,16 @@ import (
 // archiveRecord is what is remembered of one archive, also after its bytes
 // were evicted: what came once under a reference must come again.
 type archiveRecord struct {
-	Digest     store.Digest `json:"digest"`            // SHA-256 of the bytes
-	Content    string       `json:"content,omitempty"` // content digest c1
-	Size       int64        `json:"size"`
-	Type       string       `json:"type"`
-	URL        string       `json:"url"` // where it came from
-	FirstSeen  time.Time    `json:"first_seen"`
-	Checked    time.Time    `json:"checked"` // when upstream last gave these bytes
-	Comment    string       `json:"comment,omitempty"`
+	Digest     store.Digest   `json:"digest"`            // SHA-256 of the bytes
+	Content    string         `json:"content,omitempty"` // content digest c1
+	Size       int64          `json:"size"`
+	Type       string         `json:"type"`
+	URL        string         `json:"url"` // where it came from
+	FirstSeen  time.Time      `json:"first_seen"`
+	Checked    time.Time      `json:"checked"` // when upstream last gave these bytes
+	Comment    string         `json:"comment,omitempty"`
 	Alternates []store.Digest `json:"alternates,omitempty"` // other bytes of the same tree
-	Refusals   []refused    `json:"refusals,omitempty"`
+	Refusals   []refused      `json:"refusals,omitempty"`
 }
 
 // refused is a later download that was turned away because its content differs.

@@ -265,7 +265,7 @@ func (p *Proxy) ask(ctx context.Context, url string, f composer.File, prev histo
 	case http.StatusOK:
 		obs.Body, err = p.up.ReadAll(resp, p.o.MaxDocumentSize)
 		if err != nil {
-			return obs, fmt.Errorf("fetch %s: %w", f, err)
+			return obs, &badUpstream{f.String(), err}
 		}
 		return obs, checkDocument(obs.Body, f)
 	case http.StatusNotModified:

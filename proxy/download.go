@@ -29,11 +29,11 @@ func (d *downloads) init() { d.m = map[archiveKey]*download{} }
 // bytes are shown only when the whole archive was checked, so that nobody can
 // complete a bad one.
 type download struct {
-	key    archiveKey
-	blob   store.BlobWriter
-	total  int64         // from the origin, -1 when unknown; set before begun is closed
-	begun  chan struct{} // closed when the first bytes look right, or it ended
-	ended  chan struct{} // closed at the end
+	key   archiveKey
+	blob  store.BlobWriter
+	total int64         // from the origin, -1 when unknown; set before begun is closed
+	begun chan struct{} // closed when the first bytes look right, or it ended
+	ended chan struct{} // closed at the end
 
 	mu      sync.Mutex
 	more    chan struct{} // closed and replaced when visible grew; guarded by mu
@@ -44,8 +44,9 @@ type download struct {
 	err     error         // guarded by mu
 }
 
-// copySize is the step in which a download is written and shown.
-const copySize = 64 << 10
+// copySize is the step in which a download is written, shown and followed: the
+// size of the store's chunks, each of which is checked as a whole when read.
+const copySize = 256 << 10
 
 // holdBack is what is kept from clients until an archive was checked: the end
 // of a zip lies in there, without which it cannot be opened.

@@ -29,7 +29,9 @@ type badUpstream struct {
 	err  error
 }
 
-func (e *badUpstream) Error() string { return fmt.Sprintf("upstream's answer for %s: %v", e.what, e.err) }
+func (e *badUpstream) Error() string {
+	return fmt.Sprintf("upstream's answer for %s: %v", e.what, e.err)
+}
 func (e *badUpstream) Unwrap() error { return e.err }
 
 // refusal is a decision not to hand something out (HTTP 451).
@@ -74,7 +76,8 @@ const retrySoon = 10 * time.Second
 // classify is the one table from errors to what a Composer client is told.
 // 404 is only ever a certain absence; upstream trouble is 502, 503 or 504,
 // which Composer retries and for which it falls back to its own copy; 429 and
-// 403 are never passed on (protocol 2.6, C28, C30, C51).
+// 403 are never passed on (protocol 2.6, C28, C30, C51). Which host failed is
+// for the log and the alerts, not for clients.
 func classify(err error) answer {
 	var (
 		abs  absence
@@ -113,21 +116,21 @@ func upstreamAnswer(e *upstream.Error) answer {
 	switch e.Kind {
 	case upstream.Timeout:
 		a.status = http.StatusGatewayTimeout
-		a.message = e.Host + " did not answer in time and Stasis holds no copy"
+		a.message = "upstream did not answer in time and Stasis holds no copy"
 	case upstream.RateLimited:
-		a.message = e.Host + " limits our requests and Stasis holds no copy; credentials in PROXY_AUTH_JSON raise most limits"
+		a.message = "upstream limits our requests and Stasis holds no copy; credentials in PROXY_AUTH_JSON raise most limits"
 	case upstream.Blocked:
 		a.status = http.StatusBadGateway
-		a.message = "the address of " + e.Host + " is not one Stasis may connect to; PROXY_ALLOWED_HOSTS can allow it"
+		a.message = "the address it lies at is not one Stasis may connect to; PROXY_ALLOWED_HOSTS can allow it"
 	case upstream.Open:
-		a.message = e.Host + " has been failing and Stasis holds no copy; it is tried again shortly"
+		a.message = "upstream has been failing and Stasis holds no copy; it is tried again shortly"
 		a.level = slog.LevelInfo
 	case upstream.ServerError:
 		a.status = http.StatusBadGateway
-		a.message = fmt.Sprintf("%s answered %d and Stasis holds no copy", e.Host, e.Status)
+		a.message = fmt.Sprintf("upstream answered %d and Stasis holds no copy", e.Status)
 	default:
 		a.status = http.StatusBadGateway
-		a.message = e.Host + " could not be asked and Stasis holds no copy"
+		a.message = "upstream could not be asked and Stasis holds no copy"
 	}
 	return a
 }

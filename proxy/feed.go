@@ -190,7 +190,7 @@ func (p *Proxy) announce(actions []change) (map[composer.File]time.Time, error) 
 		}
 		for _, f := range files {
 			at := time.Unix(a.Time, 0).UTC()
-			tracked, err := p.history.Announce(f, at)
+			tracked, err := p.history.Announce(f, at, a.Type == "delete")
 			if err != nil {
 				return nil, fmt.Errorf("note the change of %s: %w", f, err)
 			}

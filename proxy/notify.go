@@ -57,7 +57,7 @@ func (p *Proxy) forward(ctx context.Context, n notice) {
 	}
 	resp, err := p.up.Do(ctx, upstream.Request{
 		Method: http.MethodPost, URL: target, Class: "api", Body: n.body,
-		Header: http.Header{"Content-Type": headerJSON, "User-Agent": {n.userAgent}},
+		Header: http.Header{"Content-Type": headerJSON}, UserAgent: n.userAgent,
 	})
 	if err != nil {
 		p.log.DebugContext(ctx, "a download notification was not forwarded", "error", err)

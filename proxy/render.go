@@ -75,6 +75,7 @@ func (p *Proxy) renderDocument(f composer.File, st history.State, v variant) (*r
 
 // rewrite points the dists of a document at us.
 func (p *Proxy) rewrite(doc *composer.Document, f composer.File, v variant) *composer.Document {
+	doc = composer.FillNormalized(doc)
 	if p.o.Mirror {
 		return doc // the root's mirrors do it
 	}
@@ -85,7 +86,7 @@ func (p *Proxy) rewrite(doc *composer.Document, f composer.File, v variant) *com
 		if v.legacy {
 			return composer.DistURL(v.base, f.Name, ver), true
 		}
-		return composer.DistTemplate(v.base, ver.Dist.Type, ver.Dist.URL), true
+		return composer.VersionTemplate(v.base, ver), true
 	})
 }
 

@@ -61,18 +61,18 @@ type counters struct {
 
 // keptStats is what of the counters survives a restart.
 type keptStats struct {
-	Since  time.Time             `json:"since"`
-	ByKind map[Kind]KindStats    `json:"by_kind"`
-	Top    map[string][2]int64   `json:"top"` // package → requests, bytes
+	Since  time.Time           `json:"since"`
+	ByKind map[Kind]KindStats  `json:"by_kind"`
+	Top    map[string][2]int64 `json:"top"` // package → requests, bytes
 }
 
 var statTable = store.Table[keptStats]{Family: store.FamilyCounter, Name: "stats"}
 
 const (
-	statKey      = "proxy"
-	topRemember  = 5000 // packages counted one by one; the seldom asked drop out
-	topKept      = 200  // of them across a restart
-	topListed    = 20
+	statKey     = "proxy"
+	topRemember = 5000 // packages counted one by one; the seldom asked drop out
+	topKept     = 200  // of them across a restart
+	topListed   = 20
 )
 
 type stats struct {

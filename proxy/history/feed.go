@@ -66,9 +66,18 @@ func (h *History) SetFeed(st FeedState) error {
 	return nil
 }
 
-// Announce notes that the feed announced a change of f at t. It returns false
-// when the file is not tracked or the recorded document is already as new.
-func (h *History) Announce(f composer.File, t time.Time) (bool, error) {
+// supersedes is how much newer than a deletion a document must be to have come
+// after it (protocol 5.5).
+const supersedes = 10 * time.Second
+
+// Announce notes that the feed announced a change of f, or its deletion, at t.
+// It returns false when the file is not tracked or the recorded document is
+// already as new.
+func (h *History) Announce(f composer.File, t time.Time, deleted bool) (bool, error) {
+	known := t
+	if deleted {
+		known = t.Add(supersedes)
+	}
 	fresh := false
 	err := h.store.Update(func(tx *store.Tx) error {
 		fresh = false
@@ -79,7 +88,10 @@ func (h *History) Announce(f composer.File, t time.Time) (bool, error) {
 		if err != nil {
 			return err
 		}
-		if lm, ok := ParseHTTPTime(st.LastModified); st.Present() && ok && !lm.Before(t) {
+		if lm, ok := ParseHTTPTime(st.LastModified); st.Present() && ok && !lm.Before(known) {
+			return nil
+		}
+		if deleted && !st.Present() {
 			return nil
 		}
 		// The revision is known valid up to the change, not beyond it.
