@@ -129,7 +129,7 @@ func checkToken(token string) error {
 
 var phc = regexp.MustCompile(`^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$`)
 
-// checkTokenHash accepts what argon2id can verify in bounded memory (under 10 GB) and time.
+// checkTokenHash checks the form; the management API refuses parameters that would cost too much.
 func checkTokenHash(hash string) error {
 	if hash == "" {
 		return nil

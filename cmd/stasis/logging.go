@@ -15,19 +15,31 @@ import (
 	"stasis/config"
 )
 
-// newLogger returns the logger of the whole program. LOG_FORMAT=auto is text when w is a terminal.
+// chooseFormat decides LOG_FORMAT=auto: text when w is a terminal, JSON when it is not.
+func chooseFormat(c config.Log, w io.Writer) config.Log {
+	switch {
+	case c.Format != "auto":
+	case isTerminal(w):
+		c.Format = "text"
+	default:
+		c.Format = "json"
+	}
+	return c
+}
+
+// newLogger returns a logger that writes to w.
 func newLogger(w io.Writer, c config.Log) *slog.Logger {
 	level := map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	}[c.Level]
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: cleanAttr}
-	if c.Format == "text" || c.Format == "auto" && isTerminal(w) {
+	if chooseFormat(c, w).Format == "text" {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
 }
 
-func isTerminal(w io.Writer) bool {
+func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -20,7 +20,9 @@ import (
 	"stasis/config"
 )
 
-func main() { os.Exit(run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+}
 
 // Exit codes.
 const (

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"stasis/config"
+)
+
+// client talks to a running Stasis.
+type client struct {
+	base  string
+	token string
+	http  *http.Client
+}
+
+// maxAnswer bounds the answers of the management API; Stasis may be a stranger behind a wrong STASIS_URL.
+const maxAnswer = 64 << 20
+
+// connect makes the client that the settings describe.
+func (p *program) connect(cmd *cobra.Command) (*client, error) {
+	loaded, err := p.load(cmd)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(loaded.Config), nil
+}
+
+func newClient(c config.Config) *client {
+	base := c.Client.URL
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		MaxIdleConnsPerHost:   warmWorkers,
+		ResponseHeaderTimeout: 10 * time.Minute, // an archive may have to come from far away first
+		ForceAttemptHTTP2:     true,
+	}
+	if base == "" {
+		base = localURL(c.Server)
+		if c.Server.TLSCertFile != "" {
+			transport.TLSClientConfig = pinned(c.Server.TLSCertFile)
+		}
+	}
+	return &client{base: base, token: c.Admin.Token.Reveal(), http: &http.Client{
+		Transport: transport,
+		// The API redirects nowhere, and the token must not follow whoever does.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// localURL is where a Stasis with these settings is reached from the same machine.
+func localURL(c config.Server) string {
+	scheme, host := "http", c.Host
+	if c.TLSCertFile != "" {
+		scheme = "https"
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if ip.To4() == nil {
+			host = "::1"
+		}
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(c.Port))
+}
+
+// pinned trusts the certificate of the local Stasis itself: it is not issued for the name localhost, but the file says
+// what it must be.
+func pinned(certFile string) *tls.Config {
+	return &tls.Config{
+		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection compares the whole certificate instead
+		VerifyConnection: func(state tls.ConnectionState) error {
+			text, err := os.ReadFile(certFile)
+			if err != nil {
+				return err
+			}
+			leaf, err := leafOf(text)
+			if err != nil {
+				return err
+			}
+			if !bytes.Equal(leaf, state.PeerCertificates[0].Raw) {
+				return fmt.Errorf("the certificate shown is not the one in %s; set STASIS_URL to the name it is issued for", certFile)
+			}
+			return nil
+		},
+	}
+}
+
+// call asks the management API and decodes the data of the answer into out, unless that is nil. It returns the data as it
+// came.
+func (c *client) call(ctx context.Context, method, path string, in, out any) (json.RawMessage, error) {
+	if strings.HasPrefix(c.token, "$argon2") {
+		return nil, errors.New("ADMIN_TOKEN holds a hash; this command needs the token itself")
+	}
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+"/api/v1/proxy/"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return c.decode(resp, out)
+}
+
+// decode takes the answer out of its envelope.
+func (c *client) decode(resp *http.Response, out any) (json.RawMessage, error) {
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("the answer of %s broke off: %w", c.base, err)
+	}
+	var envelope struct {
+		Data  json.RawMessage `json:"data"`
+		Error *struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(text, &envelope); err != nil {
+		return nil, fmt.Errorf("what answers at %s (status %d) is not the management API of Stasis", c.base, resp.StatusCode)
+	}
+	switch {
+	case envelope.Error != nil && resp.StatusCode == http.StatusUnauthorized && c.token == "":
+		return nil, fmt.Errorf("%s (set ADMIN_TOKEN to the token of %s)", trimStop(envelope.Error.Message), c.base)
+	case envelope.Error != nil:
+		return nil, fmt.Errorf("%s (%s)", trimStop(envelope.Error.Message), envelope.Error.Code)
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("%s answered with status %d", c.base, resp.StatusCode)
+	}
+	if out != nil {
+		if err := json.Unmarshal(envelope.Data, out); err != nil {
+			return nil, fmt.Errorf("%s answered with data of another form, as another version of Stasis would", c.base)
+		}
+	}
+	return envelope.Data, nil
+}
+
+// do sends a request and explains what keeps it from being answered.
+func (c *client) do(req *http.Request) (*http.Response, error) {
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var wrapped *url.Error
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err
+		}
+		return nil, fmt.Errorf("no Stasis can be reached at %s (STASIS_URL): %w", c.base, err)
+	}
+	return resp, nil
+}
+
+func trimStop(text string) string { return strings.TrimSuffix(printable(text), ".") }
