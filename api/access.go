@@ -29,6 +29,9 @@ type AccessOptions struct {
 	Registerer prometheus.Registerer
 	// TrustedProxies are the peers whose forwarding headers and request ids are believed.
 	TrustedProxies []netip.Prefix
+	// BasePath is the path of the external URL where requests arrive with it, such as "/composer"; the
+	// metrics classify paths without it.
+	BasePath string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -46,7 +49,10 @@ func AccessLog(next http.Handler, o AccessOptions) http.Handler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &accessLog{next: next, log: o.Logger, metrics: newHTTPMetrics(o.Registerer), trusted: o.TrustedProxies, now: o.Now}
+	return &accessLog{
+		next: next, log: o.Logger, metrics: newHTTPMetrics(o.Registerer), trusted: o.TrustedProxies,
+		base: strings.TrimRight(o.BasePath, "/"), now: o.Now,
+	}
 }
 
 type accessLog struct {
@@ -54,6 +60,7 @@ type accessLog struct {
 	log     *slog.Logger
 	metrics *httpMetrics
 	trusted []netip.Prefix
+	base    string
 	now     func() time.Time
 }
 
@@ -115,7 +122,7 @@ func (a *accessLog) finish(w *responseWriter, r *http.Request, took time.Duratio
 	if aborted {
 		code = "aborted"
 	}
-	a.metrics.done(routeClass(r.URL.Path), code, result, bytes, took)
+	a.metrics.done(routeClass(strings.TrimPrefix(r.URL.Path, a.base)), code, result, bytes, took)
 
 	if !a.log.Enabled(r.Context(), slog.LevelInfo) {
 		return

@@ -1,10 +1,13 @@
 package api_test
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"stasis/api"
 )
@@ -35,6 +38,23 @@ func TestMetricsShowRequestsByClass(t *testing.T) {
 			t.Errorf("the metrics lack %s", want)
 		}
 	}
+}
+
+func TestPathsAreClassifiedWithoutTheBasePath(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	h := api.AccessLog(http.NotFoundHandler(), api.AccessOptions{Registerer: reg, BasePath: "/composer/"})
+	h.ServeHTTP(httptest.NewRecorder(), get("/composer/p2/a/b.json"))
+	h.ServeHTTP(httptest.NewRecorder(), get("/p2/a/b.json"))
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "stasis_http_response_bytes_total" && len(f.GetMetric()) == 1 && f.GetMetric()[0].GetLabel()[0].GetValue() == "metadata" {
+			return
+		}
+	}
+	t.Errorf("both paths should be of the class metadata: %v", families)
 }
 
 func TestARegistryKnowsTheVersion(t *testing.T) {

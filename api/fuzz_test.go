@@ -1,0 +1,64 @@
+package api_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/labstack/echo/v4"
+
+	"stasis/api"
+)
+
+// Whatever is sent, the answer is in the envelope, and nothing is purged that was not named.
+func FuzzPurgeBody(f *testing.F) {
+	for _, s := range []string{"", "{}", " { } ", `{"package":"a/b"}`, `{"kind":"archives"}`, `{"kind":null}`, `{"\u0070ackage":"a/b"}`, `{"package":"a/b","package":null}`, "[]", `{}{}`, "{\"kind\":\"\xff\"}"} {
+		f.Add(s)
+	}
+	op := &operator{}
+	e := echo.New()
+	if err := api.Register(e, options(op)); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		op.purged = nil
+		r := httptest.NewRequest(http.MethodPost, "/api/v1/proxy/purge", strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+token)
+		rec := httptest.NewRecorder()
+		e.ServeHTTP(rec, r)
+		var env api.Envelope[json.RawMessage]
+		if err := json.Unmarshal(rec.Body.Bytes(), &env); err != nil || (rec.Code == 200) == (env.Error != nil) || !slices.Contains([]int{200, 400, 413}, rec.Code) {
+			t.Fatalf("%d %s", rec.Code, rec.Body)
+		}
+		if len(op.purged) == 0 {
+			return
+		}
+		req := op.purged[0]
+		bare := strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "").Replace(body)
+		if everything := req.Package.IsZero() && req.Kind == ""; everything && bare != "" && bare != "{}" {
+			t.Errorf("the body %q purges everything", body)
+		}
+	})
+}
+
+func FuzzLoggable(f *testing.F) {
+	f.Add("plain", 10)
+	f.Add("a\x1b[31m\u202e\xff\u2028", 7)
+	f.Add("ééé", 3)
+	f.Fuzz(func(t *testing.T, s string, limit int) {
+		if limit < 0 || limit > 4096 {
+			return
+		}
+		got := api.Loggable(s, limit)
+		if len(got) > 3*limit || strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%+q becomes %+q", s, got)
+		}
+		if again := api.Loggable(got, len(got)); again != got {
+			t.Errorf("%+q is cleaned again to %+q", got, again)
+		}
+	})
+}
