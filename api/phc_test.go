@@ -21,9 +21,6 @@ func FuzzTokenHash(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		parsed, err := api.ParsePHC(s)
 		if err != nil {
-			if len(s) > 20 && strings.Contains(err.Error(), s) {
-				t.Errorf("the error repeats the hash: %v", err)
-			}
 			return
 		}
 		again, err := api.ParsePHC(parsed.String())
