@@ -91,11 +91,15 @@ func TestCredentialsNeverLeaveTheirOrigin(t *testing.T) {
 					o.Auth = auth
 					o.Logger = slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 				})
-				_, _, err = fetch(c, upstream.Request{
+				resp, err := c.Do(t.Context(), upstream.Request{
 					URL: "https://" + kind.user + host + "/first", Header: kind.header, Class: upstream.ClassArchive,
 				})
 				if err != nil || !reached {
 					t.Fatalf("the redirect was not followed: %v", err)
+				}
+				_ = resp.Body.Close()
+				if strings.Contains(resp.URL, planted) {
+					t.Errorf("the final URL is %s", resp.URL)
 				}
 				if (first == 0) != kind.never {
 					t.Errorf("the first origin saw the secret %d times", first)

@@ -203,6 +203,7 @@ func TestALongRetryAfterIsRememberedForTheHost(t *testing.T) {
 func TestAForbiddenAnswerWithoutAQuotaIsAnAnswer(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-RateLimit-Remaining", "12")
+		w.Header().Set("X-RateLimit-Reset", "4102444800")
 		w.WriteHeader(http.StatusForbidden)
 	})
 	if status, _, err := get(newClient(t, nil), s.URL); err != nil || status != 403 {
