@@ -249,3 +249,31 @@ func TestEveryOneOfManyConcurrentFailuresIsAnswered(t *testing.T) {
 		}
 	})
 }
+
+func TestAnOpenHostIsRefusedWithoutWaitingForASlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		n := newNetwork(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Host == "slow.test" {
+				<-release
+				return
+			}
+			w.WriteHeader(http.StatusBadGateway)
+		})
+		c := newClient(t, func(o *upstream.Options) {
+			o.DialContext, o.Concurrency, o.Retries, o.BreakerFailures = n.DialContext, 1, -1, 1
+		})
+		wantKind(t, second(get(c, "http://sick.test/")), upstream.ServerError)
+		done := make(chan error)
+		go func() { done <- second(get(c, "http://slow.test/")) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err := c.Do(ctx, upstream.Request{URL: "http://sick.test/"})
+		wantKind(t, err, upstream.Open)
+		close(release)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
