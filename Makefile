@@ -1,0 +1,34 @@
+# Everything here is also what CI does (.ci/run).
+
+GO ?= go
+VERSION ?=
+FUZZTIME ?= 10s
+
+.PHONY: build test race lint fuzz integration bench settings image clean
+
+build: ## the program, as it is released
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o stasis ./cmd/stasis
+
+test: ## all tests
+	$(GO) test -race -shuffle=on ./...
+
+lint: ## formatting, vet and the linters of .golangci.yml
+	sh .ci/lint
+
+fuzz: ## every fuzz target for FUZZTIME
+	sh .ci/fuzz $(FUZZTIME)
+
+integration: ## the built program with real Composer, which must be installed
+	STASIS_REQUIRE_COMPOSER=1 $(GO) test -count=1 ./integration/...
+
+bench: ## benchmarks
+	$(GO) test -run '^$$' -bench . ./...
+
+settings: ## the settings tables in README.md and docs/configuration.md, from config/config.go
+	$(GO) test ./config -run TestDocumentation -update
+
+image: ## the container image
+	docker build --build-arg VERSION=$(VERSION) -t stasis .
+
+clean:
+	rm -f stasis
