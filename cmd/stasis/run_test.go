@@ -180,7 +180,9 @@ func TestVerifyReadsTheDataFolder(t *testing.T) {
 		t.Errorf("beside a running Stasis: got %+v", got)
 	}
 	r.signals <- os.Interrupt
-	<-r.ended
+	if err := <-r.ended; err != nil {
+		t.Fatal(err)
+	}
 	if got := stasis(t, environ, "", "verify"); got.code != exitOK || !strings.Contains(got.stdout, " 0 damaged\n") {
 		t.Errorf("got %+v", got)
 	}

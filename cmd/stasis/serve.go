@@ -31,7 +31,7 @@ func (p *program) serveCommand() *cobra.Command {
 			loaded.Config.Log = chooseFormat(loaded.Config.Log, p.stderr)
 			logger := newLogger(p.stderr, loaded.Config.Log)
 			for _, warning := range loaded.Warnings {
-				logger.Warn(warning)
+				logger.Warn("configuration", "warning", warning)
 			}
 			ready := make(chan net.Addr, 1)
 			service := newNotifier(p.environ)

@@ -56,7 +56,7 @@ func serveForTest(t *testing.T, c config.Config, logger *slog.Logger) running {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-r.ended
+		<-r.ended // a test that wants to know has asked
 	})
 	addr, listening := <-ready
 	if !listening {
