@@ -61,7 +61,7 @@ func clientOf(t testing.TB, command, url string) *composer {
 func (c *composer) use(url string) {
 	c.t.Helper()
 	config, err := json.Marshal(map[string]any{
-		"config":       map[string]any{"secure-http": false, "allow-plugins": false},
+		"config":       map[string]any{"secure-http": false, "allow-plugins": false, "autoloader-suffix": "Integration"},
 		"repositories": map[string]any{"packagist.org": map[string]any{"type": "composer", "url": url}},
 	})
 	if err != nil {

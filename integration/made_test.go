@@ -23,7 +23,7 @@ func made(s *standin.Server) {
 			"php-ext": map[string]any{"extension-name": "a"}, "funding": []map[string]string{{"type": "github", "url": "https://github.com/sponsors/acme"}},
 		}},
 		{Name: "acme/a", Version: "2.0.0-RC1", Require: map[string]string{"acme/b": "^1.0"}},
-		{Name: "acme/a", Version: "2.0.0-beta2"},
+		{Name: "acme/a", Version: "2.0.0-beta2", Description: "A thing that logs"},
 		{Name: "acme/a", Version: "dev-main", Default: true},
 		{Name: "acme/a", Version: "1.x-dev"},
 		{Name: "acme/meta", Version: "1.0.0", Type: "metapackage", Require: map[string]string{"acme/a": "^1.0"}},

@@ -63,8 +63,7 @@ func (s *Server) Publish(r Release) Published {
 		r.Type = "library"
 	}
 	if r.Reference == "" && !r.NoReference {
-		sum := sha1.Sum([]byte(r.Name + "@" + r.Version + "#" + r.Salt))
-		r.Reference = hex.EncodeToString(sum[:])
+		r.Reference = MadeReference(r.Name, r.Version, r.Salt)
 	}
 	out := s.addArchive(r)
 	version := r.object(out)
@@ -78,6 +77,12 @@ func (s *Server) Publish(r Release) Published {
 		d.Versions = append([]Object{version}, d.Versions...)
 	})
 	return out
+}
+
+// MadeReference is the commit a release gets that names none.
+func MadeReference(name, version, salt string) string {
+	sum := sha1.Sum([]byte(name + "@" + version + "#" + salt))
+	return hex.EncodeToString(sum[:])
 }
 
 // AddCommit makes the archive of a commit that no version names, as a user
@@ -121,7 +126,7 @@ func (s *Server) addArchive(r Release) Published {
 	files := map[string]string{
 		root + "composer.json": string(encode(map[string]any{"name": r.Name, "type": r.Type, "autoload": map[string]any{"psr-4": map[string]string{studly(r.Name) + "\\": "src/"}}})),
 		root + "README.md":     fmt.Sprintf("# %s %s\n", r.Name, r.Version),
-		root + "src/Thing.php": fmt.Sprintf("<?php\n\nnamespace %s;\n\n// %s of %s %s\nfinal class Thing\n{\n}\n", studly(r.Name), r.Reference, base, r.Salt),
+		root + "src/Thing.php": fmt.Sprintf("<?php\n\nnamespace %s;\n\n// %s of %s %s %s\nfinal class Thing\n{\n}\n", studly(r.Name), r.Reference, base, r.Version, r.Salt),
 	}
 	for name, content := range r.Files {
 		files[root+name] = content
