@@ -78,16 +78,22 @@ type driver interface {
 type chunkWriter interface {
 	// put writes chunk i. framed has room for a frame header before the chunk.
 	put(i uint32, framed []byte) error
-	// get reads a chunk that was put into buf, which holds a framed chunk, and
-	// returns its bytes.
-	get(i uint32, size int, buf []byte) ([]byte, error)
-	// finish makes all chunks durable as the body with this digest.
+	// get reads a chunk that was put, of this size and checksum, into buf,
+	// which has room for a framed chunk, and returns its bytes.
+	get(i uint32, size int, sum uint32, buf []byte) ([]byte, error)
+	// finish makes all chunks durable as the body with this digest; unfinish
+	// undoes that. Both are called with the catalogue locked. The chunks can
+	// still be read through get.
 	finish(d Digest) (fileState, error)
-	// discard drops them.
+	unfinish() error
+	// discard drops the chunks of a body that was not finished.
 	discard() error
+	// close comes last, finished or not.
+	io.Closer
 }
 
 type chunkReader interface {
+	// get reads and checks a chunk of this size like chunkWriter's.
 	get(i uint32, size int, buf []byte) ([]byte, error)
 	io.Closer
 }

@@ -44,6 +44,12 @@ type badgerDriver struct {
 
 	dead atomic.Int64 // bytes removed since the last reclaim
 
+	// writing is held for reading by every write and for writing while a value
+	// log file is collected: Badger's collector looks at the memtable's version
+	// without a lock of its own (DB.MaxVersion). It stops writers for as long as
+	// copying what lives in one file takes; readers go on.
+	writing sync.RWMutex
+
 	background struct {
 		stop context.CancelFunc
 		kick chan struct{}
@@ -77,9 +83,9 @@ func openBadgerDriver(s *Store, live func() int64) (d *badgerDriver, lost bool, 
 
 func (d *badgerDriver) options() badger.Options {
 	return badger.DefaultOptions(d.dir).
-		// Synced, because collecting a value log file copies what lives and then
-		// removes the file: unsynced copies would be lost in a power cut.
-		WithSyncWrites(true).
+		// Not synced by Badger, which would sync two files for each chunk: a body
+		// is synced once, when it is whole (badgerWriter.finish).
+		WithSyncWrites(false).
 		WithMemTableSize(archivesMemTable).
 		WithNumMemtables(2).
 		WithNumLevelZeroTables(1).
@@ -118,37 +124,46 @@ func parseChunkKey(k []byte) (id uint64, i uint32, ok bool) {
 	return binary.BigEndian.Uint64(k[1:]), binary.BigEndian.Uint32(k[9:]), true
 }
 
-// badgerChunks is one body, being written or read.
+// badgerChunks is one body, being read; badgerWriter one being written.
 type badgerChunks struct {
-	d    *badgerDriver
-	id   uint64
-	n    uint32 // chunks put
-	size int64
+	d  *badgerDriver
+	id uint64
+}
+
+type badgerWriter struct {
+	badgerChunks
+	n     uint32 // chunks put
+	size  int64
+	first int // the value log file of the first chunk
 }
 
 func (d *badgerDriver) create(id uint64) (chunkWriter, error) {
-	return &badgerChunks{d: d, id: id}, nil
+	return &badgerWriter{badgerChunks: badgerChunks{d, id}}, nil
 }
 
 func (d *badgerDriver) open(h *held, _ func() (blobRecord, error)) (chunkReader, error) {
-	return &badgerChunks{d: d, id: h.id}, nil
+	return badgerChunks{d, h.id}, nil
 }
 
-func (c *badgerChunks) Close() error { return nil }
+func (badgerChunks) Close() error { return nil }
 
 // put commits one chunk in a transaction of its own: what a transaction holds
 // stays in memory, and long ones stop compaction.
-func (c *badgerChunks) put(i uint32, framed []byte) error {
+func (c *badgerWriter) put(i uint32, framed []byte) error {
 	d := c.d
 	d.throttle()
 	n := int64(len(framed) + recordOverhead)
 	if err := errors.Join(d.vlog.reserve(n), d.mem.reserve(recordOverhead)); err != nil {
 		return err
 	}
+	before := d.vlog.current()
 	key := chunkKey(c.id, i)
 	putFrameHeader(framed, key)
-	if err := d.db.Update(func(txn *badger.Txn) error { return txn.Set(key, framed) }); err != nil {
-		return writeError(err)
+	if err := d.update(func(txn *badger.Txn) error { return txn.Set(key, framed) }); err != nil {
+		return err
+	}
+	if c.n == 0 {
+		c.first = before
 	}
 	c.n = max(c.n, i+1)
 	c.size += int64(len(framed))
@@ -156,10 +171,27 @@ func (c *badgerChunks) put(i uint32, framed []byte) error {
 	return nil
 }
 
-// finish has nothing left to do: every chunk was synced when it was put.
-func (c *badgerChunks) finish(Digest) (fileState, error) { return fileState{}, nil }
+func (d *badgerDriver) update(fn func(txn *badger.Txn) error) error {
+	d.writing.RLock()
+	defer d.writing.RUnlock()
+	return writeError(d.db.Update(fn))
+}
 
-func (c *badgerChunks) discard() error {
+// get reads what put wrote; the frame carries the checksum.
+func (c *badgerWriter) get(i uint32, size int, _ uint32, buf []byte) ([]byte, error) {
+	return c.badgerChunks.get(i, size, buf)
+}
+
+func (c *badgerWriter) finish(Digest) (fileState, error) {
+	if c.n == 0 {
+		return fileState{}, nil
+	}
+	return fileState{}, c.d.sync(c.first)
+}
+
+func (c *badgerWriter) unfinish() error { return nil }
+
+func (c *badgerWriter) discard() error {
 	n, size := c.n, c.size
 	c.n, c.size = 0, 0
 	return c.d.removeChunks(c.id, n, size)
@@ -170,7 +202,7 @@ func (c *badgerChunks) discard() error {
 // under transactions that have its address already.
 const valueRetries = 3
 
-func (c *badgerChunks) get(i uint32, size int, buf []byte) ([]byte, error) {
+func (c badgerChunks) get(i uint32, size int, buf []byte) ([]byte, error) {
 	key := chunkKey(c.id, i)
 	why := ""
 	for range valueRetries {
@@ -236,7 +268,7 @@ const removeBatch = 500
 
 func (d *badgerDriver) removeChunks(id uint64, n uint32, size int64) error {
 	for from := uint32(0); from < n; from += removeBatch {
-		err := d.db.Update(func(txn *badger.Txn) error {
+		err := d.update(func(txn *badger.Txn) error {
 			for i := from; i < min(n, from+removeBatch); i++ {
 				if err := txn.Delete(chunkKey(id, i)); err != nil {
 					return err
@@ -245,7 +277,7 @@ func (d *badgerDriver) removeChunks(id uint64, n uint32, size int64) error {
 			return nil
 		})
 		if err != nil {
-			return writeError(err)
+			return err
 		}
 	}
 	d.buried(size)

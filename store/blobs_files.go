@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -62,8 +61,7 @@ type fileWriter struct {
 	d     *fileDriver
 	file  *os.File
 	tmp   string // "" when renamed or removed
-	final string // "" until renamed
-	sums  []uint32
+	final string // "" until renamed, and when removed
 }
 
 func (d *fileDriver) create(id uint64) (chunkWriter, error) {
@@ -80,12 +78,11 @@ func (w *fileWriter) put(i uint32, framed []byte) error {
 	if _, err := w.file.WriteAt(chunk, int64(i)*chunkSize); err != nil {
 		return fileError(err)
 	}
-	w.sums = append(w.sums[:i], chunkSum(chunk))
 	return nil
 }
 
-func (w *fileWriter) get(i uint32, size int, buf []byte) ([]byte, error) {
-	return readFileChunk(w.file, w.sums, i, size, buf)
+func (w *fileWriter) get(i uint32, size int, sum uint32, buf []byte) ([]byte, error) {
+	return readFileChunk(w.file, i, size, sum, buf)
 }
 
 // finish follows the sequence that survives power cuts: sync the file, rename
@@ -108,27 +105,34 @@ func (w *fileWriter) finish(d Digest) (fileState, error) {
 	}
 	w.tmp, w.final = "", name
 	if err := syncFolder(filepath.Join(w.d.dir, shard)); err != nil {
-		return fileState{}, fileError(err)
+		return fileState{}, errors.Join(fileError(err), w.unfinish())
 	}
 	info, err := w.file.Stat()
 	if err != nil {
 		return fileState{}, err
 	}
-	w.file.Close() //nolint:errcheck // synced before
 	return stateOf(info), nil
 }
 
-func (w *fileWriter) discard() error {
-	w.file.Close() //nolint:errcheck // its bytes are not wanted
-	var err error
-	if w.tmp != "" {
-		err = w.d.root.Remove(w.tmp)
-	} else if w.final != "" {
-		err = w.d.root.Remove(w.final)
+func (w *fileWriter) unfinish() error {
+	if w.final == "" {
+		return nil
 	}
-	w.tmp, w.final = "", ""
-	return err
+	name := w.final
+	w.final = ""
+	return w.d.root.Remove(name)
 }
+
+func (w *fileWriter) discard() error {
+	if w.tmp == "" {
+		return nil
+	}
+	name := w.tmp
+	w.tmp = ""
+	return w.d.root.Remove(name)
+}
+
+func (w *fileWriter) Close() error { return w.file.Close() }
 
 // fileReader reads a body's chunks and compares them with the sums of its
 // record. A file that was checked from end to end, and has not changed since,
@@ -171,7 +175,10 @@ func (d *fileDriver) open(h *held, record func() (blobRecord, error)) (chunkRead
 }
 
 func (r *fileReader) get(i uint32, size int, buf []byte) ([]byte, error) {
-	chunk, err := readFileChunk(r.file, r.sums, i, size, buf)
+	if int(i) >= len(r.sums) {
+		return nil, damaged("archive chunk", fmt.Sprintf("%s/%d", r.held.digest, i), "its checksum is missing")
+	}
+	chunk, err := readFileChunk(r.file, i, size, r.sums[i], buf)
 	if err != nil {
 		return nil, err
 	}
@@ -198,23 +205,21 @@ func (r *fileReader) seen(i uint32) {
 
 func (r *fileReader) Close() error { return r.file.Close() }
 
-func readFileChunk(f *os.File, sums []uint32, i uint32, size int, buf []byte) ([]byte, error) {
+func readFileChunk(f *os.File, i uint32, size int, sum uint32, buf []byte) ([]byte, error) {
 	chunk := buf[:size]
-	subject := func() string { return fmt.Sprintf("%s/%d", filepath.Base(f.Name()), i) }
-	if int(i) >= len(sums) {
-		return nil, damaged("archive chunk", subject(), "its checksum is missing")
-	}
 	n, err := f.ReadAt(chunk, int64(i)*chunkSize)
-	if err != nil && !(errors.Is(err, io.EOF) && n == size) {
-		if errors.Is(err, fs.ErrClosed) {
-			return nil, err
-		}
-		return nil, damaged("archive chunk", subject(), err.Error())
+	why := ""
+	switch {
+	case errors.Is(err, fs.ErrClosed):
+		return nil, err
+	case n < size && err != nil:
+		why = err.Error()
+	case chunkSum(chunk) != sum:
+		why = "it does not match its checksum"
+	default:
+		return chunk, nil
 	}
-	if chunkSum(chunk) != sums[i] {
-		return nil, damaged("archive chunk", subject(), "it does not match its checksum")
-	}
-	return chunk, nil
+	return nil, damaged("archive chunk", fmt.Sprintf("%s/%d", filepath.Base(f.Name()), i), why)
 }
 
 // trustedFile is a Blob whose file may be sent as it is.

@@ -20,13 +20,13 @@ type blobWriter struct {
 	chunks   chunkWriter
 	reserved int64 // only Write, Commit and Abort touch it, one at a time
 	hash     hash.Hash
-	sums     []uint32
 	failed   error // the first failure of Write; later writes repeat it
 
 	mu     sync.RWMutex // guards what readers see:
 	buf    *[]byte      // frame header, then the chunk being gathered; nil when done
 	filled int          // bytes of it
 	full   uint32       // chunks in the driver
+	sums   []uint32     // of these
 	size   int64
 	done   bool
 	digest Digest // after Commit
@@ -106,8 +106,8 @@ func (w *blobWriter) flush() error {
 	if err := w.chunks.put(w.full, framed); err != nil {
 		return err
 	}
-	w.sums = append(w.sums, sum)
 	w.mu.Lock()
+	w.sums = append(w.sums, sum)
 	w.full++
 	w.filled = 0
 	w.mu.Unlock()
@@ -156,9 +156,10 @@ func (w *blobWriter) readSome(p []byte, off int64) (int, error) {
 		w.mu.RUnlock()
 		return n, nil
 	}
-	size := chunkLen(w.size, uint32(off/chunkSize))
+	i := uint32(off / chunkSize)
+	size, sum := chunkLen(w.size, i), w.sums[i]
 	w.mu.RUnlock()
-	n, err := w.readChunk(p, off, size)
+	n, err := w.readChunk(p, off, size, sum)
 	if err != nil {
 		// The driver may have been told to finish between the look and the read.
 		w.mu.RLock()
@@ -173,7 +174,7 @@ func (w *blobWriter) readSome(p []byte, off int64) (int, error) {
 
 // readChunk reads from a chunk the driver has. The chunk is kept, because
 // followers read in small steps and near each other.
-func (w *blobWriter) readChunk(p []byte, off int64, size int) (int, error) {
+func (w *blobWriter) readChunk(p []byte, off int64, size int, sum uint32) (int, error) {
 	i := uint32(off / chunkSize)
 	w.read.mu.Lock()
 	defer w.read.mu.Unlock()
@@ -181,7 +182,7 @@ func (w *blobWriter) readChunk(p []byte, off int64, size int) (int, error) {
 		if w.read.buf == nil {
 			w.read.buf = buffers.Get().(*[]byte)
 		}
-		got, err := w.chunks.get(i, size, *w.read.buf)
+		got, err := w.chunks.get(i, size, sum, *w.read.buf)
 		if err != nil {
 			w.read.got = nil
 			return 0, fmt.Errorf("read blob: %w", err)
@@ -223,11 +224,18 @@ func (w *blobWriter) Commit() (Digest, error) {
 	}
 	var d Digest
 	w.hash.Sum(d[:0])
-	if err := w.s.blobs.commit(w, d); err != nil {
+	known, err := w.s.blobs.commit(w, d)
+	if err != nil {
 		w.failed = fmt.Errorf("commit blob %s: %w", d, err)
 		return Digest{}, w.failed
 	}
-	w.end(d)
+	w.end(d) // from here on followers read the committed body
+	if known {
+		err = w.chunks.discard()
+	}
+	if err = errors.Join(err, w.chunks.Close()); err != nil {
+		w.s.log.Warn("a second copy of an archive could not be removed", "digest", d.String(), "error", err)
+	}
 	return d, nil
 }
 
@@ -236,12 +244,13 @@ func (w *blobWriter) Abort() error {
 		return nil
 	}
 	if err := w.s.enter(); err != nil {
-		return err
+		w.end(Digest{})
+		return w.chunks.Close() // the next Open removes what was written
 	}
 	defer w.s.leave()
 	w.s.blobs.unreserve(w.reserved)
 	w.end(Digest{})
-	return w.chunks.discard()
+	return errors.Join(w.chunks.discard(), w.chunks.Close())
 }
 
 // end lets go of the buffers. Readers go on with the committed body.
@@ -259,23 +268,22 @@ func (w *blobWriter) end(d Digest) {
 	w.read.mu.Unlock()
 }
 
-// commit makes the body of w visible as d, or drops it when d is held already.
-func (b *blobs) commit(w *blobWriter, d Digest) error {
+// commit makes the body of w visible as d. When d is held already it stays as
+// it is, and known is true.
+func (b *blobs) commit(w *blobWriter, d Digest) (known bool, err error) {
 	b.catalogue.Lock()
 	defer b.catalogue.Unlock()
 	b.mu.Lock()
-	known := b.index.use(d, b.s.now().UnixNano()) != nil
+	if known = b.index.use(d, b.s.now().UnixNano()) != nil; known {
+		b.index.reserved -= w.reserved
+	}
 	b.mu.Unlock()
 	if known {
-		b.unreserve(w.reserved)
-		if err := w.chunks.discard(); err != nil {
-			b.s.log.Warn("a second copy of an archive could not be removed", "digest", d.String(), "error", err)
-		}
-		return nil
+		return true, nil
 	}
 	state, err := w.chunks.finish(d)
 	if err != nil {
-		return err
+		return false, err
 	}
 	now := b.s.now().UnixNano()
 	r := blobRecord{driver: b.kind, id: w.id, size: w.size, created: now}
@@ -283,11 +291,11 @@ func (b *blobs) commit(w *blobWriter, d Digest) error {
 		r.sums = w.sums
 	}
 	if err := b.s.update(func(tx *Tx) error { return tx.set(digestKey(familyBlob, d), r.encode()) }); err != nil {
-		return errors.Join(err, w.chunks.discard()) // while the digest cannot become another's
+		return false, errors.Join(err, w.chunks.unfinish())
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.index.reserved -= w.reserved
 	b.index.add(&held{digest: d, id: w.id, size: w.size, used: now, saved: now, checked: state})
-	return nil
+	return false, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -27,13 +28,13 @@ const (
 	hardGarbage  = 0.3
 	worstGarbage = 0.15
 
-	settleStep  = 50 * time.Millisecond
-	settleSteps = 60
+	settleStep  = 10 * time.Millisecond
+	settleLimit = 5 * time.Second
 )
 
 // threshold is how many dead bytes are worth a pass.
 func (d *badgerDriver) threshold() int64 {
-	return min(max(d.s.opts.MaxCacheSize/16, minValueLog*2), 64<<20)
+	return min(max(d.s.opts.MaxCacheSize/8, minValueLog*2), 64<<20)
 }
 
 // buried counts bytes that were removed and wakes the reclaimer.
@@ -81,38 +82,49 @@ func (d *badgerDriver) reclaim(ctx context.Context) error {
 	d.reclaiming.Lock()
 	defer d.reclaiming.Unlock()
 	d.dead.Store(0)
-	if err := d.rotate(); err != nil {
+	if d.tidy(1.1) {
+		return nil
+	}
+	filled, err := d.rotate()
+	if err != nil {
 		return err
 	}
-	tick := time.NewTicker(settleStep)
-	defer tick.Stop()
-	for range settleSteps {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		if err := d.collect(ctx); err != nil {
-			return err
-		}
-		if d.tidy(1.2) {
-			return nil
-		}
-		if d.compacted() {
-			break
-		}
-	}
+	d.settle(ctx, filled)
 	return d.collect(ctx)
 }
 
-// rotate writes a memtable full of filler over the filler of last time.
-func (d *badgerDriver) rotate() error {
+// settle waits until the memtable whose log is filled is a table, and that
+// table merged into the levels below, where its deletions meet what they
+// delete. Badger tells neither, so both are looked for.
+func (d *badgerDriver) settle(ctx context.Context, filled string) {
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	tick := time.NewTicker(settleStep)
+	defer tick.Stop()
+	for {
+		if _, err := os.Lstat(filled); errors.Is(err, fs.ErrNotExist) && d.compacted() {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return // collect what there is
+		case <-tick.C:
+		}
+	}
+}
+
+// rotate writes a memtable full of filler over the filler of last time, and
+// returns the name of the log that this completed.
+func (d *badgerDriver) rotate() (filled string, err error) {
 	if err := d.s.space.need(4 * archivesMemTable); err != nil {
-		return err
+		return "", err
 	}
+	d.writing.RLock()
+	defer d.writing.RUnlock()
 	if err := d.mem.reserve(archivesMemTable / 2); err != nil {
-		return err
+		return "", err
 	}
+	filled = d.mem.name(d.mem.current())
 	batch := d.db.NewWriteBatch()
 	defer batch.Cancel()
 	for i := range fillerKeys {
@@ -120,10 +132,10 @@ func (d *badgerDriver) rotate() error {
 		key[0] = prefixFiller
 		binary.BigEndian.PutUint32(key[fillerKey-4:], uint32(i))
 		if err := batch.Set(key, nil); err != nil {
-			return writeError(err)
+			return "", writeError(err)
 		}
 	}
-	return writeError(batch.Flush())
+	return filled, writeError(batch.Flush())
 }
 
 // compacted reports whether level 0 has been merged away.
@@ -142,7 +154,7 @@ func (d *badgerDriver) collect(ctx context.Context) error {
 			if err := d.s.space.need(d.files); err != nil {
 				return err
 			}
-			err := d.db.RunValueLogGC(step.garbage)
+			err := d.collectDurably(step.garbage)
 			if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
 				break
 			}

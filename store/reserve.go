@@ -44,13 +44,10 @@ func newReserver(dir, format, suffix string, limit int64) *reserver {
 func (r *reserver) reserve(n int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.off {
-		return nil
-	}
 	if err := r.follow(); err != nil {
 		return err
 	}
-	if r.file == nil {
+	if r.file == nil || r.off {
 		return nil
 	}
 	r.position += n
@@ -69,6 +66,13 @@ func (r *reserver) reserve(n int64) error {
 		r.reserved += reserveStep
 	}
 	return nil
+}
+
+// current returns the number of the file that was written last time.
+func (r *reserver) current() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.number
 }
 
 // follow moves on to the file that Badger writes now: the last one.

@@ -169,24 +169,24 @@ func truncated(t *testing.T, h *harness) {
 
 func verifyFindsDamage(t *testing.T, h *harness) {
 	h.start()
-	bodies := [][]byte{random(640, 100_000), random(641, chunk+500), random(642, 3*chunk)}
+	bodies := [][]byte{random(640, 100_000), random(641, 3*chunk), random(642, chunk+500)}
 	for _, b := range bodies {
 		h.put(b)
 	}
 	h.stop()
-	h.damageFile(bodies[1], chunk)
+	h.damageFile(bodies[2], chunk)
 	s := h.start()
 	var found []store.Problem
 	sum, err := s.Verify(t.Context(), func(p store.Problem) { found = append(found, p) })
 	if err != nil || sum.Problems != 1 || len(found) != 1 || sum.Blobs != 3 {
 		t.Fatalf("Verify: %+v, %v, %v", sum, found, err)
 	}
-	if p := found[0]; p.Kind != "blob" || p.Subject != store.SumDigest(bodies[1]).String() || !errors.Is(p.Err, store.ErrCorrupt) {
+	if p := found[0]; p.Kind != "blob" || p.Subject != store.SumDigest(bodies[2]).String() || !errors.Is(p.Err, store.ErrCorrupt) {
 		t.Errorf("Verify found %s %s: %v", p.Kind, p.Subject, p.Err)
 	}
-	h.wantHeld(false, bodies[1])
-	h.wantHeld(true, bodies[0], bodies[2])
-	h.put(bodies[1])
+	h.wantHeld(false, bodies[2])
+	h.wantHeld(true, bodies[0], bodies[1])
+	h.put(bodies[2])
 	if sum, err := s.Verify(t.Context(), nil); err != nil || sum.Problems != 0 {
 		t.Errorf("Verify after the body came back: %+v, %v", sum, err)
 	}
