@@ -3,6 +3,8 @@ package history
 import (
 	"errors"
 	"io/fs"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,24 +27,81 @@ type FeedState struct {
 	Resync bool `json:"resync,omitempty"`
 }
 
-var feeds = store.Table[FeedState]{Family: store.FamilyFeed, Name: "feed"}
+var (
+	feeds = store.Table[FeedState]{Family: store.FamilyFeed, Name: "feed"}
+	// spans are the unbroken spans before the current one, by their beginning.
+	// A file last confirmed in one of them is known until its end.
+	spans = store.Table[Interval]{Family: store.FamilyFeed, Name: "span"}
+)
 
 const upstreamFeed = "upstream"
 
 type feedSpan struct {
 	mu    sync.RWMutex
-	state FeedState // guarded by mu
+	state FeedState  // guarded by mu
+	past  []Interval // oldest first; guarded by mu
+
+	// recent has the last announcements of files that are not tracked: who asks
+	// for one now may get it from an edge that is behind. Guarded by mu.
+	recent map[composer.File]time.Time
+}
+
+// edgeAge is how far behind its origin an edge of the CDN may be.
+const edgeAge = 15 * time.Minute
+
+func (s *feedSpan) remember(f composer.File, t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.recent == nil {
+		s.recent = map[composer.File]time.Time{}
+	}
+	s.recent[f] = later(s.recent[f], t)
+}
+
+// announced returns when f was announced before it was tracked, if lately.
+func (s *feedSpan) announced(f composer.File) time.Time {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.recent[f]
 }
 
 func (h *History) loadFeed() error {
-	err := h.store.View(func(tx *store.Tx) (err error) {
+	return h.store.View(func(tx *store.Tx) (err error) {
 		h.feed.state, err = feeds.Get(tx, upstreamFeed)
-		return err
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return spans.Scan(tx, nil, func(_ []string, past Interval) error {
+			h.feed.past = append(h.feed.past, past)
+			return nil
+		})
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+}
+
+// all returns the spans in which the feed was followed, oldest first.
+func (s *feedSpan) all() []Interval {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	list := slices.Clone(s.past)
+	if !s.state.Until.IsZero() {
+		list = append(list, Interval{s.state.Since, s.state.Until})
 	}
-	return err
+	return list
+}
+
+// until returns how far a confirmation at t reaches.
+func (s *feedSpan) until(t time.Time) time.Time {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if !s.state.Until.IsZero() && !t.Before(s.state.Since) {
+		return later(t, s.state.Until)
+	}
+	for _, past := range slices.Backward(s.past) {
+		if !t.Before(past.From) {
+			return later(t, past.Until)
+		}
+	}
+	return t
 }
 
 // Feed returns how far upstream's change feed was read.
@@ -53,16 +112,31 @@ func (h *History) Feed() FeedState {
 }
 
 // SetFeed records how far the feed was read. Announcements of the same answer
-// must have been recorded with Announce before.
+// must have been recorded with Announce before. A new Since begins a new span;
+// what the old one proved stays proven.
 func (h *History) SetFeed(st FeedState) error {
+	held := h.Feed()
+	ended := Interval{held.Since, held.Until}
+	broken := !held.Until.IsZero() && !st.Since.Equal(held.Since)
 	if err := h.store.Update(func(tx *store.Tx) error {
+		if broken {
+			if err := spans.Put(tx, ended, store.TimeKey(ended.From)); err != nil {
+				return err
+			}
+		}
 		return feeds.Put(tx, st, upstreamFeed)
 	}); err != nil {
 		return err
 	}
 	h.feed.mu.Lock()
+	defer h.feed.mu.Unlock()
+	if broken {
+		h.feed.past = append(h.feed.past, ended)
+	}
 	h.feed.state = st
-	h.feed.mu.Unlock()
+	maps.DeleteFunc(h.feed.recent, func(_ composer.File, t time.Time) bool {
+		return t.Before(st.Until.Add(-edgeAge))
+	})
 	return nil
 }
 
@@ -83,20 +157,26 @@ func (h *History) Announce(f composer.File, t time.Time, deleted bool) (bool, er
 		fresh = false
 		st, err := states.Get(tx, f.String())
 		if errors.Is(err, fs.ErrNotExist) {
+			if !deleted {
+				h.feed.remember(f, t)
+			}
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if lm, ok := ParseHTTPTime(st.LastModified); st.Present() && ok && !lm.Before(known) {
+		if lm, ok := ParseHTTPTime(st.LastModified); st.Present() && ok && !lm.Before(known) &&
+			!(st.Unsettled && lm.Equal(known)) {
 			return nil
 		}
 		if deleted && !st.Present() {
 			return nil
 		}
-		// The revision is known valid up to the change, not beyond it.
-		st.LastConfirmed = later(st.LastConfirmed, earlier(h.confirmed(st), t.Add(-time.Second)))
+		// The revision is known valid up to the change, not beyond it, whatever
+		// an edge said that was behind.
+		until := h.confirmed(st)
 		st.AnnouncedAt = later(st.AnnouncedAt, t)
+		st.LastConfirmed = later(st.ValidFrom, earlier(until, t.Add(-time.Second)))
 		fresh = true
 		return states.Put(tx, st, f.String())
 	})
@@ -111,11 +191,7 @@ func (h *History) confirmed(st State) time.Time {
 	if !st.AnnouncedAt.IsZero() {
 		return st.LastConfirmed
 	}
-	feed := h.Feed()
-	if !feed.Until.IsZero() && !st.LastConfirmed.Before(feed.Since) {
-		return later(st.LastConfirmed, feed.Until)
-	}
-	return st.LastConfirmed
+	return h.feed.until(st.LastConfirmed)
 }
 
 func earlier(a, b time.Time) time.Time {

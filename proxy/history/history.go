@@ -56,6 +56,10 @@ type State struct {
 	// LastModified and ETag are upstream's validators, verbatim.
 	LastModified string `json:"last_modified,omitempty"`
 	ETag         string `json:"etag,omitempty"`
+	// Unsettled is true when the document was fetched in the second of its
+	// LastModified and may have changed later in that second: ask without
+	// condition.
+	Unsettled bool `json:"unsettled,omitempty"`
 	// AnnouncedAt is the time of a change that the feed announced and that
 	// has not been fetched yet; zero when there is none.
 	AnnouncedAt time.Time `json:"announced_at,omitzero"`
@@ -97,8 +101,11 @@ type Reference struct {
 	Time            time.Time `json:"time,omitzero"`
 	Published       time.Time `json:"published,omitzero"`
 	FirstSeen       time.Time `json:"first_seen"`
-	// GoneAt is when a newer document no longer had it; zero while it is current.
+	// GoneAt is when a newer document no longer had it; zero while it is
+	// current. One that only a lock file had is gone from the start.
 	GoneAt time.Time `json:"gone_at,omitzero"`
+	// LastDocument is the last document that had it; zero while it is current.
+	LastDocument store.Digest `json:"last_document,omitzero"`
 	// Initial is true when it was in the first document ever seen of its file.
 	Initial bool `json:"initial,omitempty"`
 	Via     Via  `json:"via"`

@@ -49,14 +49,14 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 		if !prev.Known() {
 			return Change{}, fmt.Errorf("record %s: upstream says not modified about a file never seen", f)
 		}
-		return h.confirm(f, at, o)
+		return h.confirm(f, at, o, prev.Seq)
 	}
 	var digest store.Digest
 	if o.Body != nil {
 		digest = store.SumDigest(o.Body)
 	}
 	if prev.Known() && prev.Document == digest {
-		return h.confirm(f, at, o)
+		return h.confirm(f, at, o, prev.Seq)
 	}
 
 	validFrom := startOf(o, prev, at)
@@ -66,7 +66,7 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 			return Change{}, err
 		}
 	} else if prev.Present() {
-		if err := h.closeReferences(f, prev, at); err != nil {
+		if err := h.closeReferences(f, prev, o, at); err != nil {
 			return Change{}, err
 		}
 	}
@@ -78,7 +78,7 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 			return err
 		}
 		if cur.Seq != prev.Seq {
-			return fmt.Errorf("record %s: another observation came in between", f)
+			return errOvertaken
 		}
 		if cur.Seq > 0 {
 			closed, err := revisions.Get(tx, f.String(), store.SeqKey(cur.Seq))
@@ -97,14 +97,18 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 		}
 		next = State{
 			Seq: cur.Seq + 1, Document: digest,
-			ValidFrom: validFrom, FirstSeen: at, LastConfirmed: at, Checked: at,
-			LastModified: o.LastModified, ETag: o.ETag,
-			AnnouncedAt: stillAnnounced(cur, o),
-			Ever:        cur.Ever || o.Body != nil,
+			ValidFrom: validFrom, FirstSeen: at, Checked: at,
+			LastModified: o.LastModified, ETag: o.ETag, Unsettled: unsettled(o),
+			Ever: cur.Ever || o.Body != nil,
 		}
+		if cur.Seq == 0 {
+			cur.AnnouncedAt = h.feed.announced(f)
+		}
+		next.AnnouncedAt = stillAnnounced(cur, o)
+		next.LastConfirmed = later(validFrom, next.before(at))
 		rev := Revision{
 			Seq: next.Seq, Document: digest, ValidFrom: validFrom,
-			FirstSeen: at, LastConfirmed: at, LastModified: o.LastModified, Via: o.Via,
+			FirstSeen: at, LastConfirmed: next.LastConfirmed, LastModified: o.LastModified, Via: o.Via,
 		}
 		if err := revisions.Put(tx, rev, f.String(), store.SeqKey(next.Seq)); err != nil {
 			return err
@@ -117,21 +121,26 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 	return Change{State: next, New: true, Retags: retags}, nil
 }
 
-// confirm advances the interval of the current revision.
-func (h *History) confirm(f composer.File, at time.Time, o Observation) (Change, error) {
+var errOvertaken = errors.New("another observation came in between")
+
+// confirm advances the interval of the revision seq.
+func (h *History) confirm(f composer.File, at time.Time, o Observation, seq uint64) (Change, error) {
 	var st State
 	err := h.store.Update(func(tx *store.Tx) (err error) {
 		if st, err = states.Get(tx, f.String()); err != nil {
 			return err
 		}
+		if st.Seq != seq {
+			return errOvertaken
+		}
+		st.AnnouncedAt = stillAnnounced(st, o)
 		st.Checked = later(st.Checked, at)
-		st.LastConfirmed = later(st.LastConfirmed, at)
+		st.LastConfirmed = later(st.LastConfirmed, st.before(at))
 		if !o.Unchanged {
 			// An identical body under a new Last-Modified is a forced re-dump:
 			// the revision goes on, only the validators change.
-			st.LastModified, st.ETag = o.LastModified, o.ETag
+			st.LastModified, st.ETag, st.Unsettled = o.LastModified, o.ETag, unsettled(o)
 		}
-		st.AnnouncedAt = stillAnnounced(st, o)
 		return states.Put(tx, st, f.String())
 	})
 	if err != nil {
@@ -140,18 +149,36 @@ func (h *History) confirm(f composer.File, at time.Time, o Observation) (Change,
 	return Change{State: st}, nil
 }
 
+// before is t, or the second before a change that was announced and is not
+// here yet: whoever still shows the old document then is behind.
+func (s State) before(t time.Time) time.Time {
+	if s.AnnouncedAt.IsZero() {
+		return t
+	}
+	return earlier(t, s.AnnouncedAt.Add(-time.Second))
+}
+
+// unsettled reports whether a document was fetched in the second of its own
+// date. Upstream's dates are no finer, so it may change once more without its
+// date changing.
+func unsettled(o Observation) bool {
+	lm, ok := ParseHTTPTime(o.LastModified)
+	return o.Body != nil && ok && o.AskedAt.Before(lm.Add(time.Second))
+}
+
 // startOf decides when a new revision began: upstream's Last-Modified unless
 // there is none, it lies in the future, or it lies before the revision that it
 // replaces (a rollback re-publishes old bytes under an old date).
+// Revisions begin one after the other, even when our clock was set back.
 func startOf(o Observation, prev State, at time.Time) time.Time {
 	lm, ok := ParseHTTPTime(o.LastModified)
-	if o.Body == nil || !ok || lm.After(at) {
-		return at
+	if o.Body != nil && ok && !lm.After(at) && (!prev.Known() || lm.After(prev.ValidFrom)) {
+		return lm
 	}
-	if prev.Known() && !lm.After(prev.ValidFrom) {
-		return at
+	if prev.Known() && !at.After(prev.ValidFrom) {
+		return prev.ValidFrom.Add(time.Second)
 	}
-	return lm
+	return at
 }
 
 // confirmedBefore is the last instant at which the revision in cur is known to
@@ -161,22 +188,27 @@ func (h *History) confirmedBefore(cur State, next time.Time) time.Time {
 	if !until.Before(next) {
 		// Upstream confirmed the old revision after the new one began: an edge
 		// was behind. The new one's own date is the better witness.
-		until = next.Add(-time.Second)
+		until = later(cur.ValidFrom, next.Add(-time.Second))
 	}
 	return until
 }
 
-// stillAnnounced keeps a feed announcement until a document at least as new as
+// stillAnnounced keeps a feed announcement until an answer at least as new as
 // it was seen: a file older than its announcement means that the edge lags.
+// Where files have no dates, whatever was asked for later is new enough.
 func stillAnnounced(st State, o Observation) time.Time {
-	if st.AnnouncedAt.IsZero() {
+	if st.AnnouncedAt.IsZero() || o.Body == nil && !o.Unchanged {
 		return time.Time{}
 	}
-	lastModified := o.LastModified
+	lastModified, mayChange := o.LastModified, unsettled(o)
 	if o.Unchanged {
-		lastModified = st.LastModified
+		lastModified, mayChange = st.LastModified, st.Unsettled
 	}
-	if lm, ok := ParseHTTPTime(lastModified); o.Body == nil && !o.Unchanged || ok && !lm.Before(st.AnnouncedAt) {
+	lm, ok := ParseHTTPTime(lastModified)
+	if !ok {
+		lm = o.AskedAt
+	}
+	if lm.After(st.AnnouncedAt) || lm.Equal(st.AnnouncedAt) && !mayChange {
 		return time.Time{}
 	}
 	return st.AnnouncedAt

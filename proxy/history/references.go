@@ -54,6 +54,7 @@ func (h *History) recordReferences(f composer.File, prev State, o Observation, a
 	}
 	var changes []referenceChange
 	var retags []Retag
+	var returned []composer.Version
 	for _, v := range now {
 		was, had := old[v.Normalized]
 		delete(old, v.Normalized)
@@ -62,6 +63,9 @@ func (h *History) recordReferences(f composer.File, prev State, o Observation, a
 		}
 		if v.Dist != nil {
 			changes = append(changes, referenceChange{version: v})
+			if !had && !composer.IsDev(v.Normalized) {
+				returned = append(returned, v)
+			}
 		}
 		if !had || was.Dist == nil {
 			continue
@@ -81,14 +85,41 @@ func (h *History) recordReferences(f composer.File, prev State, o Observation, a
 			changes = append(changes, referenceChange{version: v, gone: true})
 		}
 	}
-	if len(retags) > 0 && prev.Seq == 0 {
-		retags = nil
+	if len(returned) > 0 && prev.Seq > 0 {
+		moved, err := h.movedWhileGone(f.Name, returned, at)
+		if err != nil {
+			return nil, err
+		}
+		retags = append(retags, moved...)
 	}
-	return retags, h.writeReferences(f.Name, changes, at, o.Via, prev.Seq == 0)
+	return retags, h.writeReferences(f.Name, changes, recording{at: at, via: o.Via, initial: prev.Seq == 0, last: prev.Document})
+}
+
+// movedWhileGone finds, among stable versions that the previous document did
+// not have, those that had another reference when they were last seen: a tag
+// that is deleted, moved and restored is moved all the same.
+func (h *History) movedWhileGone(n composer.Name, returned []composer.Version, at time.Time) ([]Retag, error) {
+	all, err := h.AllReferences(n)
+	if err != nil {
+		return nil, err
+	}
+	last := map[string]Reference{}
+	for _, r := range all {
+		if held, ok := last[r.Normalized]; !ok || held.GoneAt.Before(r.GoneAt) {
+			last[r.Normalized] = r
+		}
+	}
+	var retags []Retag
+	for _, v := range returned {
+		if r, ok := last[v.Normalized]; ok && r.Reference != v.Dist.Reference {
+			retags = append(retags, Retag{Package: n.String(), Version: v.Pretty, Old: r.Reference, New: v.Dist.Reference, At: at})
+		}
+	}
+	return retags, nil
 }
 
 // closeReferences marks every reference of the current document as gone.
-func (h *History) closeReferences(f composer.File, prev State, at time.Time) error {
+func (h *History) closeReferences(f composer.File, prev State, o Observation, at time.Time) error {
 	before, err := h.index(f, prev)
 	if err != nil {
 		return err
@@ -99,7 +130,7 @@ func (h *History) closeReferences(f composer.File, prev State, at time.Time) err
 			changes = append(changes, referenceChange{version: v, gone: true})
 		}
 	}
-	return h.writeReferences(f.Name, changes, at, Demand, false)
+	return h.writeReferences(f.Name, changes, recording{at: at, via: o.Via, last: prev.Document})
 }
 
 // index returns the versions of a file's current document, or nil.
@@ -123,13 +154,21 @@ type referenceChange struct {
 	gone    bool
 }
 
-func (h *History) writeReferences(n composer.Name, changes []referenceChange, at time.Time, via Via, initial bool) error {
+// recording is what the changes of one observation have in common.
+type recording struct {
+	at      time.Time
+	via     Via
+	initial bool         // the first document of its file
+	last    store.Digest // the document before it
+}
+
+func (h *History) writeReferences(n composer.Name, changes []referenceChange, r recording) error {
 	for len(changes) > 0 {
 		batch := changes[:min(referenceBatch, len(changes))]
 		changes = changes[len(batch):]
 		err := h.store.Update(func(tx *store.Tx) error {
 			for _, c := range batch {
-				if err := putReference(tx, n, c, at, via, initial); err != nil {
+				if err := putReference(tx, n, c, r); err != nil {
 					return err
 				}
 			}
@@ -142,25 +181,28 @@ func (h *History) writeReferences(n composer.Name, changes []referenceChange, at
 	return nil
 }
 
-func putReference(tx *store.Tx, n composer.Name, c referenceChange, at time.Time, via Via, initial bool) error {
+func putReference(tx *store.Tx, n composer.Name, c referenceChange, r recording) error {
 	v := c.version
 	key := []string{n.String(), composer.ReferenceKey(v.Dist.Reference), v.Normalized}
 	rec, err := references.Get(tx, key...)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		rec = Reference{FirstSeen: at, Via: via, Initial: initial}
+		rec = Reference{FirstSeen: r.at, Via: r.via, Initial: r.initial}
 	case err != nil:
 		return err
 	}
 	if c.gone {
-		rec.GoneAt = at
+		rec.GoneAt, rec.LastDocument = r.at, r.last
 		return references.Put(tx, rec, key...)
+	}
+	if rec.Via == Import {
+		rec.Via = r.via // seen with our own eyes now, but known since FirstSeen
 	}
 	rec.Version, rec.Normalized = v.Pretty, v.Normalized
 	rec.Reference, rec.Type, rec.URL, rec.Shasum = v.Dist.Reference, v.Dist.Type, v.Dist.URL, v.Dist.Shasum
 	rec.SourceURL, rec.SourceReference = v.SourceURL, v.SourceReference
 	rec.Time, rec.Published = v.Time, v.Published
-	rec.GoneAt = time.Time{}
+	rec.GoneAt, rec.LastDocument = time.Time{}, store.Digest{}
 	return references.Put(tx, rec, key...)
 }
 
