@@ -237,11 +237,11 @@ func (d *download) end(digest store.Digest, size int64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.digest, d.size, d.err = digest, size, err
+	close(d.ended) // first, so that whoever wakes up by begun sees a failure as one
 	if !d.started {
 		d.started = true
 		close(d.begun)
 	}
-	close(d.ended)
 }
 
 // progress returns how far clients may read, a channel that closes when that
