@@ -32,6 +32,24 @@ func (d *daemon) raw(request string) string {
 	return string(answer)
 }
 
+// unfinished sends bytes and hangs up without waiting for more than what comes
+// back at once.
+func (d *daemon) unfinished(request string) string {
+	d.t.Helper()
+	conn, err := net.Dial("tcp", d.addr)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	_, _ = io.WriteString(conn, request)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.CloseWrite()
+	}
+	answer, _ := io.ReadAll(conn)
+	return string(answer)
+}
+
 func TestC81LinksUseTheAddressClientsSee(t *testing.T) {
 	s := standin.Start(t, standin.Options{})
 	made(s)

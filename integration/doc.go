@@ -8,6 +8,7 @@
 // lies beside the repository.
 //
 // Environment: STASIS_RACE=1 builds the binary with the race detector,
+// STASIS_BINARY names one that is built already,
 // STASIS_REQUIRE_COMPOSER=1 makes a missing Composer a failure instead of a
 // skipped test, and STASIS_COMPOSERS names further Composer commands, separated
 // by newlines or semicolons, that the client tests run as well.
