@@ -58,6 +58,8 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Gatherer is what /metrics shows; nil leaves the path out.
 	Gatherer prometheus.Gatherer
+	// MetricsPrivate asks for the administrator's token at /metrics, too.
+	MetricsPrivate bool
 	// Ready says whether requests should be sent here; nil means always. An error of type NotReady is
 	// shown to whoever asks, any other is only logged.
 	Ready func(ctx context.Context) error
@@ -115,7 +117,7 @@ func Register(e *echo.Echo, o Options) error {
 	e.RouteNotFound("/api/v1/*", unknown)
 
 	registerHealth(e, o)
-	registerMetrics(e, o)
+	registerMetrics(e, o, m)
 	return nil
 }
 

@@ -24,7 +24,7 @@ func NewRegistry(version string) *prometheus.Registry {
 }
 
 // registerMetrics mounts /metrics. A collector that fails spoils its own figures and not the others.
-func registerMetrics(e *echo.Echo, o Options) {
+func registerMetrics(e *echo.Echo, o Options, m *management) {
 	if o.Gatherer == nil {
 		return
 	}
@@ -34,6 +34,16 @@ func registerMetrics(e *echo.Echo, o Options) {
 		MaxRequestsInFlight: 4,
 		Timeout:             10 * time.Second,
 	}))
+	if o.MetricsPrivate {
+		open := h
+		h = func(c echo.Context) error {
+			if err := m.auth.admit(c.Request()); err != nil {
+				m.fail(c.Response(), c.Request(), err)
+				return nil
+			}
+			return open(c)
+		}
+	}
 	e.GET("/metrics", h)
 	e.HEAD("/metrics", h)
 }

@@ -133,3 +133,10 @@ func writeZeros(f *os.File, size int64) error {
 }
 
 func isNoSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) }
+
+// Low reports whether the disk is below the floor of free space: what is held
+// is served, and nothing new is kept.
+func (s *Store) Low() bool {
+	free, err := s.space.free(s.opts.Path)
+	return err == nil && free < s.space.floor
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -72,9 +73,13 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger) (
 		Operator:   p,
 		AdminToken: cfg.Admin.Token.Reveal(), AdminTokenHash: cfg.Admin.TokenHash.Reveal(),
 		Logger: logger, Registerer: reg, Gatherer: reg,
+		MetricsPrivate: !cfg.Admin.MetricsPublic,
 		Ready: func(context.Context) error {
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return api.NotReady("shutting down")
+			case st.Low():
+				return api.NotReady("the disk of the data folder is full: copies are served, nothing new is kept")
 			}
 			return nil
 		},
@@ -93,11 +98,21 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger) (
 
 	handler := api.AccessLog(proxy.Canonical(cfg.Server.BaseURL, e), api.AccessOptions{
 		Logger: newLogger(lines.Lossy(), cfg.Log), Registerer: reg, TrustedProxies: cfg.Server.TrustedProxies,
+		BasePath: basePath(cfg.Server.BaseURL),
 	})
 	return handler, closer(func() error {
 		<-tidying
 		return errors.Join(p.Close(), st.Close(), lines.Close())
 	}), nil
+}
+
+// basePath is the path of the external URL.
+func basePath(base string) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return ""
+	}
+	return u.Path
 }
 
 // storeOptions are the same for serving and verifying.
@@ -133,9 +148,21 @@ func newUpstream(cfg config.Proxy, reg prometheus.Registerer, logger *slog.Logge
 		UserAgent: cfg.UserAgent,
 		Timeout:   cfg.UpstreamTimeout, Concurrency: cfg.UpstreamConcurrency,
 		// The operator named the registry, so its address needs no permission.
-		AllowedHosts: append([]string{u.Host}, cfg.AllowedHosts...),
+		AllowedHosts: append([]string{hostAndPort(u)}, cfg.AllowedHosts...),
 		Auth:         auth, Logger: logger, Registerer: reg,
 	})
+}
+
+// hostAndPort names the host of a URL with its port, also where that is the usual one.
+func hostAndPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = "443"
+		if u.Scheme == "http" {
+			port = "80"
+		}
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // maintain tidies up at intervals until ctx ends.
