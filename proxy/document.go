@@ -247,7 +247,7 @@ func (p *Proxy) fetch(f composer.File, via history.Via) (history.State, error) {
 // ask sends one request for a document and checks the answer.
 func (p *Proxy) ask(ctx context.Context, url string, f composer.File, prev history.State, unconditional bool) (history.Observation, error) {
 	req := upstream.Request{URL: url, Class: "metadata", Header: http.Header{}}
-	if prev.Present() && !unconditional {
+	if !unconditional && prev.Conditional(p.now()) {
 		if prev.LastModified != "" {
 			req.Header.Set("If-Modified-Since", prev.LastModified)
 		} else if prev.ETag != "" {

@@ -57,8 +57,7 @@ type State struct {
 	LastModified string `json:"last_modified,omitempty"`
 	ETag         string `json:"etag,omitempty"`
 	// Unsettled is true when the document was fetched in the second of its
-	// LastModified and may have changed later in that second: ask without
-	// condition.
+	// LastModified and may have changed later in that second.
 	Unsettled bool `json:"unsettled,omitempty"`
 	// AnnouncedAt is the time of a change that the feed announced and that
 	// has not been fetched yet; zero when there is none.
@@ -72,6 +71,17 @@ func (s State) Known() bool { return s.Seq > 0 }
 
 // Present reports whether the current revision is a document.
 func (s State) Present() bool { return s.Seq > 0 && !s.Document.IsZero() }
+
+// Conditional reports whether upstream can be asked at now whether the document
+// changed since its LastModified. It cannot when a later state of the document
+// may have the same date.
+func (s State) Conditional(now time.Time) bool {
+	if !s.Present() {
+		return false
+	}
+	lm, ok := ParseHTTPTime(s.LastModified)
+	return !s.Unsettled || !ok || now.Before(lm.Add(time.Second))
+}
 
 // Revision is one state of a p2 file, with the interval in which it is known
 // to have been the current one: from ValidFrom to LastConfirmed, both included.
