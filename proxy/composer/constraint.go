@@ -380,3 +380,19 @@ func increment(digits string) string {
 	}
 	return "1" + string(b)
 }
+
+// ExceptVersion rewrites a constraint so that it no longer contains one version; an alternative that is just this version
+// is left out. The result is empty when nothing remains.
+func ExceptVersion(constraint, normalized string) string {
+	var kept []string
+	for _, alternative := range alternatives.Split(strings.Trim(constraint, phpSpace), -1) {
+		c, err := ParseConstraint(alternative)
+		switch {
+		case err != nil || !c.Matches(normalized):
+			kept = append(kept, alternative)
+		case len(c.any[0]) != 1 || c.any[0][0].op != equal:
+			kept = append(kept, alternative+",!="+normalized)
+		}
+	}
+	return strings.Join(kept, "|")
+}

@@ -181,3 +181,12 @@ func Keep(doc *Document, keep func(v Version, whole Object) bool) *Document {
 	}
 	return doc.With(left)
 }
+
+// WithConstraint returns the entry with another constraint and everything else as it was.
+func (e FilterEntry) WithConstraint(constraint string) FilterEntry {
+	if e.Object != nil {
+		e.Object = e.Object.With("constraint", quoted(constraint))
+	}
+	e.Constraint, e.in = constraint, readVersionSet(constraint)
+	return e
+}

@@ -1,0 +1,69 @@
+package policy
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Denial is why something is refused.
+type Denial struct {
+	// Status is what an archive request is answered with: 451, which Composer
+	// neither retries nor takes for missing credentials.
+	Status   int
+	Rule     RuleName
+	Sentence string
+	// Until is when the refusal ends by itself; zero when that is not known.
+	Until time.Time
+}
+
+// malwareList is the filter list that every client with filter lists obeys
+// unless it was told not to.
+const malwareList = "malware"
+
+// waived reports whether a waiver counts at t for a version at a reference.
+func (e *evaluation) waived(normalized, reference string, t time.Time) bool {
+	return slices.ContainsFunc(e.rules, func(c *compiled) bool {
+		return c.Kind == Waiver && c.ActiveAt(t) && c.waives(normalized, reference)
+	})
+}
+
+// denial says why a version at a reference is denied now, or nil. It is the
+// same in every view.
+func (e *evaluation) denial(normalized, reference string) *Denial {
+	d := e.objection(normalized, reference)
+	if d != nil && e.waived(normalized, reference, e.view.Now) {
+		return nil
+	}
+	return d
+}
+
+func (e *evaluation) objection(normalized, reference string) *Denial {
+	for _, c := range e.rules {
+		if c.Kind == Block && c.ActiveAt(e.view.Now) && c.covers(normalized, reference) {
+			return &Denial{
+				Status: http.StatusUnavailableForLegalReasons, Rule: RuleBlock, Until: c.ExpiresAt,
+				Sentence: fmt.Sprintf("%s %s is blocked by %s: %s%s", e.name, e.label(normalized), c.Owner, c.Reason, expiry(c.ExpiresAt)),
+			}
+		}
+	}
+	for _, list := range e.o.DenyLists {
+		for _, f := range e.lists[list] {
+			if !f.Names(normalized) {
+				continue
+			}
+			why := f.Reason
+			if why == "" {
+				why = "no reason is given"
+			}
+			text := fmt.Sprintf("%s %s is on the %s list of the registry: %s", e.name, e.label(normalized), list, why)
+			if f.ID != "" {
+				text += " (" + strings.TrimSpace(f.ID+" "+f.URL) + ")"
+			}
+			return &Denial{Status: http.StatusUnavailableForLegalReasons, Rule: RuleMalware, Sentence: text}
+		}
+	}
+	return nil
+}
