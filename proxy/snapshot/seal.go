@@ -1,0 +1,65 @@
+package snapshot
+
+import (
+	"fmt"
+
+	"stasis/store"
+)
+
+// seal writes the manifest and pins what it lists under its id.
+func (b *build) seal() error {
+	s := b.s
+	digests := make([]store.Digest, 0, len(b.archives))
+	for _, a := range b.archives {
+		digests = append(digests, a.SHA256)
+	}
+	if b.r.Options.Archives != ArchivesEager {
+		b.archives = nil // which ones happened to be held is not what the snapshot is
+	}
+	m := &Manifest{
+		Format: manifestFormat, Instant: b.r.Instant, Options: b.r.Options,
+		Files: b.files, Archives: b.archives,
+	}
+	m.sort()
+	body, err := m.Encode()
+	if err != nil {
+		return fmt.Errorf("write the manifest: %w", err)
+	}
+	b.count()
+	r := b.r
+	r.State, r.ID, r.SealedAt = Sealed, store.SumDigest(body), s.now().UTC()
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if err := s.commit(r, body, digests); err != nil {
+		return err
+	}
+	b.r = r
+	return s.release(buildOwner(r.Name))
+}
+
+// commit makes a sealed snapshot exist. Called with changing held.
+func (s *Snapshots) commit(r record, manifest []byte, digests []store.Digest) error {
+	owner := snapshotOwner(r.ID)
+	if err := s.holding(owner); err != nil {
+		return err
+	}
+	err := s.store.Pin(owner, digests...)
+	if err == nil {
+		err = s.store.Update(func(tx *store.Tx) error {
+			if _, err := tx.PutDocument(manifest); err != nil {
+				return err
+			}
+			if err := names.Put(tx, mark{}, r.ID.String(), r.Name); err != nil {
+				return err
+			}
+			return records.Put(tx, r, r.Name)
+		})
+	}
+	if err != nil {
+		if stray := s.releaseStray(owner); stray != nil {
+			err = fmt.Errorf("%w; and then: %w", err, stray)
+		}
+		return fmt.Errorf("seal the snapshot %q: %w", r.Name, err)
+	}
+	return nil
+}
