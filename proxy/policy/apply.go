@@ -24,6 +24,9 @@ type evaluation struct {
 
 func (p *Policy) evaluate(n composer.Name, facts *Facts, v View) *evaluation {
 	b := p.current.Load()
+	if v.Now.IsZero() {
+		v.Now = p.now()
+	}
 	e := &evaluation{book: b, o: &p.o, name: n, rules: b.rulesFor(n), facts: facts, view: v, known: facts.byVersion()}
 	if facts.Live != nil {
 		e.lists = facts.Live.Filters()
@@ -69,7 +72,7 @@ func (p *Policy) Apply(f composer.File, doc *composer.Document, facts Facts, v V
 		if d := e.denial(s.version.Normalized, s.reference); d != nil {
 			// Filter entries stand in the document of the tagged versions, which
 			// a client that wants a branch need not read.
-			listed := !v.Legacy && !f.Dev && !s.gone
+			listed := d.obeyed && !v.Legacy && !f.Dev && !s.gone
 			s.hide(Hidden{Rule: d.Rule, Sentence: d.Sentence, Until: d.Until, Listed: listed})
 			s.gone = !listed
 			res.Denied++

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"stasis/proxy/composer"
 )
 
 // Denial is why something is refused.
@@ -17,6 +19,8 @@ type Denial struct {
 	Sentence string
 	// Until is when the refusal ends by itself; zero when that is not known.
 	Until time.Time
+
+	obeyed bool // clients with filter lists find the reason beside the version
 }
 
 // malwareList is the filter list that every client with filter lists obeys
@@ -44,26 +48,37 @@ func (e *evaluation) objection(normalized, reference string) *Denial {
 	for _, c := range e.rules {
 		if c.Kind == Block && c.ActiveAt(e.view.Now) && c.covers(normalized, reference) {
 			return &Denial{
-				Status: http.StatusUnavailableForLegalReasons, Rule: RuleBlock, Until: c.ExpiresAt,
+				Status: http.StatusUnavailableForLegalReasons, Rule: RuleBlock, Until: c.ExpiresAt, obeyed: true,
 				Sentence: fmt.Sprintf("%s %s is blocked by %s: %s%s", e.name, e.label(normalized), c.Owner, c.Reason, expiry(c.ExpiresAt)),
 			}
 		}
 	}
 	for _, list := range e.o.DenyLists {
 		for _, f := range e.lists[list] {
-			if !f.Names(normalized) {
-				continue
+			if f.Names(normalized) {
+				d := e.listed(list, f, normalized)
+				d.obeyed = list == malwareList
+				return d
 			}
-			why := f.Reason
-			if why == "" {
-				why = "no reason is given"
+		}
+		for _, f := range e.facts.Filters[list] {
+			if f.Names(normalized) {
+				return e.listed(list, f, normalized)
 			}
-			text := fmt.Sprintf("%s %s is on the %s list of the registry: %s", e.name, e.label(normalized), list, why)
-			if f.ID != "" {
-				text += " (" + strings.TrimSpace(f.ID+" "+f.URL) + ")"
-			}
-			return &Denial{Status: http.StatusUnavailableForLegalReasons, Rule: RuleMalware, Sentence: text}
 		}
 	}
 	return nil
+}
+
+// listed refuses a version because of an entry of upstream's.
+func (e *evaluation) listed(list string, f composer.FilterEntry, normalized string) *Denial {
+	why := f.Reason
+	if why == "" {
+		why = "no reason is given"
+	}
+	text := fmt.Sprintf("%s %s is on the %s list of the registry: %s", e.name, e.label(normalized), list, why)
+	if about := strings.TrimSpace(f.ID + " " + f.URL); about != "" {
+		text += " (" + about + ")"
+	}
+	return &Denial{Status: http.StatusUnavailableForLegalReasons, Rule: RuleMalware, Sentence: text}
 }

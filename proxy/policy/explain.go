@@ -49,14 +49,24 @@ func (p *Policy) Explain(f composer.File, doc *composer.Document, version string
 		x.Reference, x.Visible = h.Reference, false
 	}
 	if x.Sentence == "" {
-		x.Sentence = fmt.Sprintf("%s %s is visible at %s, as upstream published it; no rule objects", f.Name, found.Pretty, short(x.Reference))
-		if e := p.evaluate(f.Name, &facts, v); e.waived(normalized, x.Reference, v.Now) {
-			x.Sentence = fmt.Sprintf("%s %s is visible at %s because a waiver lets it through", f.Name, found.Pretty, short(x.Reference))
-		} else if v.cooling() && e.exempt() {
-			x.Sentence = fmt.Sprintf("%s %s is visible at %s; the package is exempt from the minimum release age", f.Name, found.Pretty, short(x.Reference))
-		}
+		e := p.evaluate(f.Name, &facts, v)
+		x.Sentence = fmt.Sprintf("%s %s is visible at %s: %s", f.Name, found.Pretty, short(x.Reference), e.permission(found, x.Reference))
 	}
 	return x, nil
+}
+
+// permission says why a version is shown although it might not be.
+func (e *evaluation) permission(v composer.Version, reference string) string {
+	s := &shown{version: v, reference: reference}
+	switch {
+	case e.waived(v.Normalized, reference, e.view.Now):
+		return "a waiver lets it through"
+	case !e.view.cooling() || !e.ageOf(s).Add(e.view.MinAge).After(e.view.Now):
+		return "upstream published it so, and no rule objects"
+	case e.exempt():
+		return "the package is exempt from the minimum release age"
+	}
+	return "it is younger than the minimum release age, but fixes a security advisory"
 }
 
 func find(doc *composer.Document, normalized string) (composer.Version, bool, error) {

@@ -11,7 +11,8 @@ import (
 type View struct {
 	// At is the instant of a dated view; zero means live.
 	At time.Time
-	// Now is the present: denials count as of now in every view.
+	// Now is the present: denials count as of now in every view. Zero means
+	// the policy's own clock.
 	Now time.Time
 	// MinAge is the minimum release age; it counts in live views only.
 	MinAge time.Duration
@@ -41,6 +42,10 @@ type Facts struct {
 	Live *composer.Document
 	// Advisories are further live ones, when the document does not carry them.
 	Advisories []composer.Advisory
+	// Filters are further live entries of filter lists, such as those of the
+	// registry's summary. Clients do not see them, so what they deny is taken
+	// out of documents.
+	Filters map[string][]composer.FilterEntry
 	// FirstModified and FirstModifiedDev are when the first document ever seen
 	// of the tagged and of the development versions began.
 	FirstModified, FirstModifiedDev time.Time

@@ -77,13 +77,14 @@ func (b *book) followed(since, until time.Time) bool {
 // firstReference returns the reference under which a stable version was first
 // seen, given all that are recorded of that version, and whether the version
 // at reference is a re-tag of it. References that only an imported lock file
-// knows, and a reference that is not recorded, are no witnesses.
+// knows are no witnesses against what was seen, and what is not recorded cannot
+// be judged.
 func firstReference(recorded []history.Reference, reference string) (history.Reference, bool) {
 	var first history.Reference
 	found, known := false, false
 	for _, r := range recorded {
 		known = known || r.Reference == reference
-		if r.Via == history.Import && r.GoneAt.IsZero() && r.Reference != reference {
+		if r.Via == history.Import && r.Reference != reference {
 			continue
 		}
 		if !found || earlier(r, first) {
