@@ -18,7 +18,11 @@ type claim struct {
 // latest claim not after the instant counts. An entry of the first document
 // that claims to be older than a proof of another content must have come after
 // it, at a time nobody knows, and does not count before the first observation.
-func restore(doc *composer.Document, index []composer.Version, proofs []Proof, b Binding) (*composer.Document, bool, error) {
+func restore(doc *composer.Document, proofs []Proof, b Binding) (*composer.Document, bool, error) {
+	index, err := doc.Index()
+	if err != nil {
+		return nil, false, err
+	}
 	byVersion := map[string][]claim{}
 	for _, p := range proofs {
 		if !b.Document.IsZero() && !p.At.Before(b.ValidFrom) {

@@ -68,44 +68,20 @@ func (h *History) filter(f composer.File, b Binding) (*composer.Document, bool, 
 	if err != nil {
 		return nil, false, err
 	}
-	index, err := doc.Index()
-	if err != nil {
-		return nil, false, err
-	}
 	proofs, err := h.proofs(b.Imported)
 	if err != nil {
 		return nil, false, err
 	}
 	if proofs != nil {
-		return restore(doc, index, proofs, b)
+		return restore(doc, proofs, b)
 	}
 	estimated := false
-	keep := make([]bool, len(index))
-	for i, v := range index {
+	seen := composer.Keep(doc, func(v composer.Version, _ composer.Object) bool {
 		at, guess := Visible(v, b.ValidFrom)
 		estimated = estimated || guess
-		keep[i] = !at.After(b.At)
-	}
-	return retain(doc, keep), estimated, nil
-}
-
-// retain returns the document without the versions that are not to be kept.
-func retain(doc *composer.Document, keep []bool) *composer.Document {
-	all := true
-	for _, k := range keep {
-		all = all && k
-	}
-	if all {
-		return doc
-	}
-	whole := doc.Expanded()
-	kept := whole[:0]
-	for i, v := range whole {
-		if keep[i] {
-			kept = append(kept, v)
-		}
-	}
-	return doc.With(kept)
+		return !at.After(b.At)
+	})
+	return seen, estimated, nil
 }
 
 // merge fills a gap: what the document before it had, and what the document
@@ -140,12 +116,12 @@ func (h *History) merge(f composer.File, b Binding) (*composer.Document, bool, e
 	// or new and in front of it.
 	over := map[int]int{}
 	front := map[int][]int{}
-	var pending []int
 	estimated := false
+	passed := 0 // places of the earlier document that the later one is past
 	for j, v := range has {
 		i, both := places[v.Normalized]
 		if both {
-			front[i], pending = append(front[i], pending...), nil
+			passed = max(passed, i+1)
 		}
 		if both && sameContent(had[i], v) {
 			continue
@@ -155,13 +131,17 @@ func (h *History) merge(f composer.File, b Binding) (*composer.Document, bool, e
 		switch {
 		case at.After(b.At) || !at.After(b.LastConfirmed):
 		case !both:
-			pending = append(pending, j)
+			// Documents are written newest first.
+			i := passed
+			for i < len(had) && composer.CompareVersions(had[i].Normalized, v.Normalized) > 0 {
+				i++
+			}
+			front[i] = append(front[i], j)
 		case composer.IsDev(v.Normalized):
 			over[i] = j
 		}
 	}
-	front[len(had)] = append(front[len(had)], pending...)
-	if len(over) == 0 && len(front) == 1 && len(pending) == 0 {
+	if len(over)+len(front) == 0 {
 		return old, estimated, nil
 	}
 	before, after := old.Expanded(), next.Expanded()
