@@ -94,8 +94,8 @@ func (s *Snapshots) Build(ctx context.Context, name string, w World) (Snapshot, 
 	if err != nil {
 		b.lack(Missing{Reason: err.Error()})
 	}
-	if len(b.missing) == 0 {
-		return b.r.Snapshot, nil // sealed
+	if b.r.State == Sealed {
+		return b.r.Snapshot, nil
 	}
 	return b.giveUp()
 }
@@ -255,7 +255,12 @@ func (b *build) giveUp() (Snapshot, error) {
 	b.r.MissingTotal = len(b.missing)
 	b.r.Missing = b.missing[:min(len(b.missing), maxMissing)]
 	b.count()
-	err := b.s.store.Update(func(tx *store.Tx) error { return records.Put(tx, b.r, b.r.Name) })
+	err := b.s.store.Update(func(tx *store.Tx) error {
+		if err := b.still(tx); err != nil {
+			return err
+		}
+		return records.Put(tx, b.r, b.r.Name)
+	})
 	return b.r.Snapshot, errors.Join(err, b.s.release(buildOwner(b.r.Name)))
 }
 

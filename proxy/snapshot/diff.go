@@ -266,11 +266,7 @@ func (v *snapshotView) File(_ context.Context, f composer.File) (FileView, error
 		view.Fingerprint = "document " + e.Served().String()
 	}
 	view.Versions = func(ctx context.Context) ([]VersionView, error) {
-		body, err := v.s.body(f, e)
-		if err != nil {
-			return nil, err
-		}
-		doc, err := composer.ParseDocument(body, f.Name)
+		doc, err := v.s.open(f, e)
 		if err != nil {
 			return nil, err
 		}

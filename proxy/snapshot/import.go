@@ -53,7 +53,11 @@ func (s *Snapshots) Import(ctx context.Context, r io.Reader, name, by string, a 
 	if err := CheckName(name); err != nil {
 		return Snapshot{}, err
 	}
-	if _, err := s.claim(name, info.ID); err != nil {
+	err = s.store.View(func(tx *store.Tx) error {
+		_, err := claim(tx, name, info.ID)
+		return err
+	})
+	if err != nil {
 		return Snapshot{}, err
 	}
 	if _, err := file.Seek(start, io.SeekStart); err != nil {
@@ -79,20 +83,18 @@ func damagedBundle(ctx context.Context, err error) error {
 
 // claim says whether a bundle may take a name; the record is that of the same
 // snapshot when it is there already.
-func (s *Snapshots) claim(name string, id store.Digest) (record, error) {
-	var r record
-	err := s.store.View(func(tx *store.Tx) error {
-		held, err := records.Get(tx, name)
-		if err == nil && held.State == Sealed && held.ID == id {
-			r = held
-			return nil
-		}
-		return free(tx, name)
-	})
-	if errors.Is(err, ErrExists) {
-		err = problemf(ErrExists, "the bundle needs another name: %v", err)
+func claim(tx *store.Tx, name string, id store.Digest) (record, error) {
+	r, err := records.Get(tx, name)
+	if err == nil && r.State == Sealed && r.ID == id {
+		return r, nil
 	}
-	return r, err
+	if err := free(tx, name); err != nil {
+		if errors.Is(err, ErrExists) {
+			err = problemf(ErrExists, "the bundle needs another name: %v", err)
+		}
+		return record{}, err
+	}
+	return record{}, nil
 }
 
 // spool copies a bundle to a file that is gone when it is closed.
@@ -281,7 +283,11 @@ func (in *intake) run(r io.Reader, info Bundle, m *Manifest, name, by string, a 
 	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	rec, err := s.claim(name, info.ID)
+	var rec record
+	err = s.store.View(func(tx *store.Tx) error {
+		rec, err = claim(tx, name, info.ID)
+		return err
+	})
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -298,7 +304,7 @@ func (in *intake) run(r io.Reader, info Bundle, m *Manifest, name, by string, a 
 	for _, a := range m.Archives {
 		digests = append(digests, a.SHA256)
 	}
-	if err := s.commit(rec, manifest, digests); err != nil {
+	if err := s.commit(rec, manifest, digests, func(*store.Tx) error { return nil }); err != nil {
 		return Snapshot{}, err
 	}
 	return rec.Snapshot, s.release(in.owner)

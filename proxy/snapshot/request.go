@@ -38,9 +38,9 @@ func (s *Snapshots) Begin(req Request) (Snapshot, error) {
 	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	made := req.Name == ""
+	made, base := req.Name == "", r.Name
 	err = s.store.Update(func(tx *store.Tx) error {
-		base := r.Name
+		r.Name = base
 		for n := 2; ; n++ {
 			err := free(tx, r.Name)
 			if err == nil {

@@ -1,7 +1,9 @@
 package snapshot
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"stasis/store"
 )
@@ -30,15 +32,26 @@ func (b *build) seal() error {
 	r.State, r.ID, r.SealedAt = Sealed, store.SumDigest(body), s.now().UTC()
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	if err := s.commit(r, body, digests); err != nil {
+	if err := s.commit(r, body, digests, b.still); err != nil {
 		return err
 	}
 	b.r = r
 	return s.release(buildOwner(r.Name))
 }
 
-// commit makes a sealed snapshot exist. Called with changing held.
-func (s *Snapshots) commit(r record, manifest []byte, digests []store.Digest) error {
+// still says whether the record that is being built is still there: it may
+// have been deleted meanwhile, and its name taken again.
+func (b *build) still(tx *store.Tx) error {
+	r, err := records.Get(tx, b.r.Name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !r.CreatedAt.Equal(b.r.CreatedAt) {
+		return problemf(fs.ErrNotExist, "the snapshot %q was deleted while it was being built", b.r.Name)
+	}
+	return err
+}
+
+// commit makes a sealed snapshot exist, unless check objects. Called with
+// changing held.
+func (s *Snapshots) commit(r record, manifest []byte, digests []store.Digest, check func(*store.Tx) error) error {
 	owner := snapshotOwner(r.ID)
 	if err := s.holding(owner); err != nil {
 		return err
@@ -46,6 +59,9 @@ func (s *Snapshots) commit(r record, manifest []byte, digests []store.Digest) er
 	err := s.store.Pin(owner, digests...)
 	if err == nil {
 		err = s.store.Update(func(tx *store.Tx) error {
+			if err := check(tx); err != nil {
+				return err
+			}
 			if _, err := tx.PutDocument(manifest); err != nil {
 				return err
 			}

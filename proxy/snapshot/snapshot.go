@@ -267,34 +267,51 @@ func (s *Snapshots) Document(id store.Digest, f composer.File) (*composer.Docume
 	if !ok || e.Absent() {
 		return nil, e, ok, nil
 	}
-	body, err := s.body(f, e)
+	doc, err := s.open(f, e)
 	if err != nil {
 		return nil, e, true, fmt.Errorf("read %s in snapshot %s: %w", f, id, err)
 	}
-	doc, err := composer.ParseDocument(body, f.Name)
-	return doc, e, true, err
+	return doc, e, true, nil
 }
 
-// body returns the bytes that an entry stands for, compared with its digest.
-// What a binding yields is made anew each time, except in an instance that
-// imported the snapshot: it holds the result and not what it was made from.
-func (s *Snapshots) body(f composer.File, e Entry) (body []byte, err error) {
-	err = s.store.View(func(tx *store.Tx) error {
+// open returns the document that an entry stands for, compared with its
+// digest. What a binding yields is made anew each time, except in an instance
+// that imported the snapshot: it holds the result and not what it was made
+// from.
+func (s *Snapshots) open(f composer.File, e Entry) (*composer.Document, error) {
+	var body []byte
+	err := s.store.View(func(tx *store.Tx) (err error) {
 		body, err = tx.Document(e.Served())
 		return err
 	})
-	if !e.derived() || !errors.Is(err, fs.ErrNotExist) {
-		return body, err
+	switch {
+	case err == nil:
+		return composer.ParseDocument(body, f.Name)
+	case !e.derived() || !errors.Is(err, fs.ErrNotExist):
+		return nil, err
 	}
 	doc, err := s.documents.Materialize(f, e.Binding())
 	if err != nil {
 		return nil, err
 	}
-	if doc == nil {
-		return nil, fmt.Errorf("it has become absent: %w", store.ErrCorrupt)
-	}
-	if body = doc.Encode(); store.SumDigest(body) != e.Result {
+	if doc == nil || store.SumDigest(doc.Encode()) != e.Result {
 		return nil, fmt.Errorf("it does not come out as it was sealed: %w", store.ErrCorrupt)
 	}
-	return body, nil
+	return doc, nil
+}
+
+// body returns the bytes whose digest is e.Served().
+func (s *Snapshots) body(f composer.File, e Entry) (body []byte, err error) {
+	err = s.store.View(func(tx *store.Tx) error {
+		body, err = tx.Document(e.Served())
+		return err
+	})
+	if err == nil || !e.derived() {
+		return body, err
+	}
+	doc, err := s.open(f, e)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Encode(), nil
 }
