@@ -1,162 +1,169 @@
 package archive
 
 import (
-	"archive/zip"
+	"bufio"
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
+	"cmp"
+	"encoding/binary"
 	"errors"
+	"hash"
+	"hash/crc32"
 	"io"
-	"io/fs"
-	"path"
-	"sort"
-	"strings"
+	"slices"
 
 	"github.com/klauspost/compress/flate"
 )
 
-// EndRecord is the most that the end of a zip can take: the end record with
-// the longest comment. Held back while streaming, it keeps a client from
-// completing an archive that turns out to be bad.
-const EndRecord = 22 + 1<<16 - 1
+// The ways of packing that every Composer can unpack.
+const (
+	stored   = 0
+	deflated = 8
+)
 
-func checkZip(r io.ReaderAt, size int64) (Report, error) {
-	z, err := zip.NewReader(r, size)
-	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
-		return Report{}, refuse("it has no usable central directory: %v", err)
+func checkZip(r *window, size int64) (Report, error) {
+	e, err := readEnd(r, size)
+	if err != nil {
+		return Report{}, err
 	}
-	z.RegisterDecompressor(zip.Deflate, func(r io.Reader) io.ReadCloser { return flate.NewReader(r) })
-	if len(z.File) > maxFiles {
-		return Report{}, refuse("it has %d entries, more than the %d allowed", len(z.File), maxFiles)
+	records, err := readDirectory(r, e)
+	if err != nil {
+		return Report{}, err
 	}
-	b := budget{size: size}
-	var entries []entry
-	seen := make(map[string]bool, len(z.File))
-	for _, f := range z.File {
-		name, err := safeName(f.Name)
-		if err != nil {
+	t := newTree(size)
+	// The claims alone tell a bomb; what is claimed is held to it below.
+	var claimed int64
+	for _, rec := range records {
+		if rec.unpacked > t.limit-claimed {
+			return Report{}, t.claim(t.limit + 1)
+		}
+		claimed += rec.unpacked
+	}
+	slices.SortFunc(records, func(a, b record) int { return cmp.Compare(a.offset, b.offset) })
+	u := unpacker{r: r, buf: bufio.NewReaderSize(nil, 64<<10), inflate: flate.NewReader(bytes.NewReader(nil)), crc: crc32.NewIEEE()}
+	var free int64 // where the next entry may begin
+	for _, rec := range records {
+		if rec.offset < free {
+			return Report{}, refuse("its entry %q shares bytes with another one", rec.path)
+		}
+		if free, err = u.unpack(t, rec, e.offset); err != nil {
 			return Report{}, err
 		}
-		if f.Mode().IsDir() || strings.HasSuffix(f.Name, "/") {
-			continue
-		}
-		if seen[name] {
-			return Report{}, refuse("it has two entries named %q", name)
-		}
-		seen[name] = true
-		body, err := f.Open()
-		if err != nil {
-			return Report{}, refuse("its entry %q cannot be read: %v", name, err)
-		}
-		sum, err := b.digest(body)
-		_ = body.Close()
-		if err != nil {
-			return Report{}, wrapEntry(name, err)
-		}
-		entries = append(entries, entry{mode: modeOf(f.Mode()), sum: sum, path: name})
 	}
-	return Report{Content: contentDigest(entries), Comment: z.Comment, Files: len(entries), Unpacked: b.unpacked}, nil
-}
-
-func wrapEntry(name string, err error) error {
-	var bad *Error
-	if errors.As(err, &bad) {
-		return bad
+	rep, err := t.report()
+	if err == nil && isLine(e.comment) {
+		rep.Comment = string(e.comment)
 	}
-	return refuse("its entry %q is damaged: %v", name, err)
+	return rep, err
 }
 
-// entry is one file of an archive.
-type entry struct {
-	mode string
-	sum  [sha256.Size]byte
-	path string
+// isLine reports whether a comment is a short line of plain text.
+func isLine(comment []byte) bool {
+	return len(comment) <= 100 && !slices.ContainsFunc(comment, func(c byte) bool { return c < ' ' || c > '~' })
 }
 
-func modeOf(m fs.FileMode) string {
-	switch {
-	case m&fs.ModeSymlink != 0:
-		return "120000"
-	case m&0o111 != 0:
-		return "100755"
-	}
-	return "100644"
+// unpacker reads entries one after the other.
+type unpacker struct {
+	r       *window
+	buf     *bufio.Reader
+	inflate io.ReadCloser
+	crc     hash.Hash32
 }
 
-// budget counts what an archive unpacks to.
-type budget struct {
-	size     int64 // of the archive
-	unpacked int64
-}
-
-// digest reads one entry to its end. archive/zip checks its CRC and size.
-func (b *budget) digest(r io.Reader) (sum [sha256.Size]byte, err error) {
-	left := int64(maxUnpacked)
-	if ratio := b.size * maxRatio; ratio < left {
-		left = max(ratio, ratioFloor)
-	}
-	left -= b.unpacked
-	h := sha256.New()
-	n, err := io.Copy(h, io.LimitReader(r, left+1))
-	b.unpacked += n
+// unpack reads one entry, whose data must end before limit, into the tree. It
+// returns where the data ends.
+func (u *unpacker) unpack(t *tree, rec record, limit int64) (int64, error) {
+	data, err := u.readLocal(rec, limit)
 	if err != nil {
-		return sum, err
+		return 0, err
 	}
-	if n > left {
-		return sum, refuse("it unpacks to more than %d times its size", maxRatio)
+	if rec.packed > limit-data {
+		return 0, refuse("its entry %q is longer than the archive", rec.path)
 	}
-	return [sha256.Size]byte(h.Sum(nil)), nil
+	end := data + rec.packed
+	if rec.kind == isFolder {
+		return end, nil
+	}
+	section := io.NewSectionReader(u.r, data, rec.packed)
+	u.buf.Reset(section)
+	var body io.Reader = u.buf
+	switch rec.method {
+	case stored:
+	case deflated:
+		if err := u.inflate.(flate.Resetter).Reset(u.buf, nil); err != nil {
+			return 0, err
+		}
+		body = u.inflate
+	default:
+		return 0, refuse("its entry %q is packed in a way (%d) that not every Composer can unpack", rec.path, rec.method)
+	}
+	u.crc.Reset()
+	body = io.TeeReader(body, u.crc)
+	if rec.kind == isLink {
+		err = t.addLinkFrom(rec.path, body, rec.unpacked)
+	} else {
+		mode := modeFile
+		if rec.exec {
+			mode = modeExec
+		}
+		err = t.add(rec.path, mode, body, rec.unpacked)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if _, err := u.buf.ReadByte(); !errors.Is(err, io.EOF) {
+		return 0, refuse("its entry %q has more data than it unpacks to", rec.path)
+	}
+	if got := u.crc.Sum32(); got != rec.crc {
+		return 0, refuse("its entry %q is damaged: its checksum is %08x instead of %08x", rec.path, got, rec.crc)
+	}
+	return end, nil
 }
 
-// safeName refuses names that would leave the folder they are unpacked to.
-func safeName(name string) (string, error) {
-	name = strings.ReplaceAll(name, `\`, "/")
-	if strings.HasPrefix(name, "/") || strings.ContainsRune(name, 0) || len(name) > 4096 {
-		return "", refuse("it has an entry with the forbidden name %.80q", name)
+// readLocal compares the header in front of an entry's data with its record,
+// because some tools go by one and some by the other. It returns where the
+// data begins.
+func (u *unpacker) readLocal(rec record, limit int64) (int64, error) {
+	contradicts := refuse("its entry %q and its central directory contradict each other", rec.path)
+	if rec.offset > limit-localLen {
+		return 0, contradicts
 	}
-	for part := range strings.SplitSeq(name, "/") {
-		if part == ".." {
-			return "", refuse("it has an entry with the forbidden name %.80q", name)
+	var h [localLen + maxName]byte
+	if _, err := u.r.ReadAt(h[:localLen], rec.offset); err != nil {
+		return 0, err
+	}
+	le := binary.LittleEndian
+	name, extra := int64(le.Uint16(h[26:])), int64(le.Uint16(h[28:]))
+	if !bytes.HasPrefix(h[:], localSig) || le.Uint16(h[8:]) != rec.method || name != int64(len(rec.raw)) ||
+		rec.offset+localLen+name+extra > limit {
+		return 0, contradicts
+	}
+	if _, err := u.r.ReadAt(h[localLen:localLen+name], rec.offset+localLen); err != nil {
+		return 0, err
+	}
+	if string(h[localLen:localLen+name]) != rec.raw {
+		return 0, contradicts
+	}
+	const later = 1 << 3 // sizes and checksum follow the data
+	if le.Uint16(h[6:])&later == 0 {
+		agrees := func(local uint32, v int64) bool { return int64(local) == v || local == see64u32 }
+		if le.Uint32(h[14:]) != rec.crc || !agrees(le.Uint32(h[18:]), rec.packed) || !agrees(le.Uint32(h[22:]), rec.unpacked) {
+			return 0, contradicts
 		}
 	}
-	return path.Clean(name), nil
+	return rec.offset + localLen + name + extra, nil
 }
 
-// contentDigest is c1 over the entries, the single top folder left out.
-func contentDigest(entries []entry) string {
-	top, single := "", len(entries) > 0
-	for i, e := range entries {
-		dir, _, nested := strings.Cut(e.path, "/")
-		if !nested || i > 0 && dir != top {
-			single = false
-			break
-		}
-		top = dir
+// addLinkFrom reads the target of a link.
+func (t *tree) addLinkFrom(path string, r io.Reader, size int64) error {
+	if size > maxTarget {
+		return refuse("its link %q has a target of %d bytes", path, size)
 	}
-	lines := make([]string, len(entries))
-	for i, e := range entries {
-		p := e.path
-		if single {
-			p = p[len(top)+1:]
-		}
-		lines[i] = e.mode + " " + hex.EncodeToString(e.sum[:]) + " " + p + "\n"
+	target, err := io.ReadAll(io.LimitReader(r, size+1))
+	if err != nil {
+		return refuse("its entry %q is damaged: %v", path, err)
 	}
-	sort.Strings(lines)
-	h := sha256.New()
-	for _, l := range lines {
-		_, _ = io.WriteString(h, l)
+	if int64(len(target)) != size {
+		return refuse("its entry %q does not have the %d bytes it claims", path, size)
 	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-// CompleteZip looks only at the tail of a zip that is passed on without being
-// kept: whether it ends with an end record that fits its size.
-func CompleteZip(tail []byte) bool {
-	for i := len(tail) - 22; i >= 0; i-- {
-		if bytes.HasPrefix(tail[i:], []byte("PK\x05\x06")) {
-			comment := int(tail[i+20]) | int(tail[i+21])<<8
-			return i+22+comment == len(tail)
-		}
-	}
-	return false
+	return t.addLink(path, string(target))
 }
