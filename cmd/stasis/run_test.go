@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -52,6 +54,8 @@ func TestExitCodesTellUseFromFailure(t *testing.T) {
 		{"purge without saying what", []string{"purge"}, exitUsage, "Purge needs either a package or --all."},
 		{"a setting that is wrong", []string{"config", "--port", "http"}, exitUsage, `PORT="http" (flag) must be a whole number.`},
 		{"a file that is not there", []string{"config", "--config", "nowhere.yaml"}, exitUsage, "The configuration file nowhere.yaml cannot be read"},
+		{"a certificate that is not there", []string{"serve", "--tls-cert-file", "nowhere.pem", "--tls-key-file", "nowhere.key"}, exitUsage,
+			`The certificate in TLS_CERT_FILE="nowhere.pem" with the key in TLS_KEY_FILE="nowhere.key" cannot be used: `},
 		{"nobody there", []string{"status", "--stasis-url", "http://127.0.0.1:1"}, exitFailure, "No Stasis can be reached at http://127.0.0.1:1 (STASIS_URL): "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -60,6 +64,45 @@ func TestExitCodesTellUseFromFailure(t *testing.T) {
 				t.Errorf("exit code %d, want %d, with %q on standard error, which is %q", got.code, test.code, test.said, got.stderr)
 			}
 		})
+	}
+}
+
+func TestServeCommandRunsAndTellsTheServiceManager(t *testing.T) {
+	dir := t.TempDir()
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	told := func() string {
+		buf := make([]byte, 100)
+		n, err := socket.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	environ := []string{
+		"NOTIFY_SOCKET=" + socket.LocalAddr().String(), "STORE_PATH=" + filepath.Join(dir, "data"),
+		"HOST=127.0.0.1", "PORT=0", "PROXY_FEED_INTERVAL=0", "PROXY_PACKAGIST_URL=http://127.0.0.1:1",
+	}
+	code := make(chan int, 1)
+	var stderr bytes.Buffer
+	go func() { code <- run(ctx, []string{"serve"}, environ, strings.NewReader(""), io.Discard, &stderr) }()
+	if got := told(); got != "READY=1" {
+		t.Errorf("told %q", got)
+	}
+	cancel()
+	if got := <-code; got != exitOK {
+		t.Errorf("exit code %d: %s", got, stderr.String())
+	}
+	if got := told(); got != "STOPPING=1" {
+		t.Errorf("told %q", got)
+	}
+	if !strings.Contains(stderr.String(), `"msg":"listening"`) {
+		t.Errorf("logged %s", stderr.String())
 	}
 }
 

@@ -67,7 +67,7 @@ func serveUntil(ctx context.Context, signals <-chan os.Signal, cfg config.Config
 	var cert *certificate
 	if cfg.Server.TLSCertFile != "" {
 		if cert, err = loadCertificate(cfg.Server.TLSCertFile, cfg.Server.TLSKeyFile); err != nil {
-			return err
+			return config.Mistakes{sentence(err)}
 		}
 	}
 	limitMemory(cfg.Server.MemoryLimit, os.DirFS("/"), logger)
