@@ -153,6 +153,7 @@ func fromFlags(flags *pflag.FlagSet) map[string]string {
 
 // AddFlags defines the flags of the named settings, or of all when none is named.
 func AddFlags(flags *pflag.FlagSet, names ...string) {
+	flags.SortFlags = false // the order of Config keeps together what belongs together
 	for _, s := range Settings() {
 		if len(names) > 0 && !slices.Contains(names, s.Name) {
 			continue
