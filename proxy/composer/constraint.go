@@ -391,8 +391,24 @@ func ExceptVersion(constraint, normalized string) string {
 		case err != nil || !c.Matches(normalized):
 			kept = append(kept, alternative)
 		case len(c.any[0]) != 1 || c.any[0][0].op != equal:
-			kept = append(kept, alternative+",!="+normalized)
+			kept = append(kept, alternative+",!="+ExactConstraint(normalized))
 		}
 	}
 	return strings.Join(kept, "|")
+}
+
+// ExactConstraint spells a normalized version so that, read as a constraint, it contains that version and no other. That
+// is the version itself, unless it is a date: "2010.01.02" would be read as a number.
+func ExactConstraint(normalized string) string {
+	if again, err := NormalizeVersion(normalized); err == nil && again != normalized {
+		if dashed := strings.ReplaceAll(normalized, ".", "-"); normalizesTo(dashed, normalized) {
+			return dashed
+		}
+	}
+	return normalized
+}
+
+func normalizesTo(version, normalized string) bool {
+	v, err := NormalizeVersion(version)
+	return err == nil && v == normalized
 }

@@ -65,8 +65,8 @@ func (e *evaluation) entryOf(c *compiled, list []shown) (composer.FilterEntry, b
 		var named []string
 		for i := range list {
 			v := list[i].version.Normalized
-			if c.covers(v, list[i].reference) && names(v, v) {
-				named = append(named, v)
+			if text := composer.ExactConstraint(v); c.covers(v, list[i].reference) && contains(text, v) {
+				named = append(named, text)
 			}
 		}
 		constraint = strings.Join(named, "|")
@@ -77,8 +77,8 @@ func (e *evaluation) entryOf(c *compiled, list []shown) (composer.FilterEntry, b
 	return composer.FilterEntry{Constraint: constraint, Reason: c.Reason, ID: blockID(c.ID), Source: source}, constraint != ""
 }
 
-// names reports whether a text, read as a constraint, contains a version.
-func names(text, normalized string) bool {
+// contains reports whether a text, read as a constraint, contains a version.
+func contains(text, normalized string) bool {
 	c, err := composer.ParseConstraint(text)
 	return err == nil && c.Matches(normalized)
 }
