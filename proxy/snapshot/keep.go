@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"stasis/proxy/composer"
@@ -17,6 +18,7 @@ func (s *Snapshots) Keep(ctx context.Context, n composer.Name, has func(composer
 		return 0, err
 	}
 	kept := 0
+	var failed error
 	seen := map[store.Digest]bool{}    // snapshots, which may have several names
 	answers := map[store.Digest]bool{} // by document: most snapshots share theirs
 	for _, snap := range list {
@@ -26,14 +28,16 @@ func (s *Snapshots) Keep(ctx context.Context, n composer.Name, has func(composer
 		seen[snap.ID] = true
 		needs, err := s.needs(ctx, snap.ID, n, has, answers)
 		if err == nil && needs {
-			kept++
 			err = s.pinFor(snap.ID, d)
 		}
+		if err == nil && needs {
+			kept++
+		}
 		if err != nil {
-			return kept, fmt.Errorf("keep an archive of %s for the snapshot %q: %w", n, snap.Name, err)
+			failed = errors.Join(failed, fmt.Errorf("keep an archive of %s for the snapshot %q: %w", n, snap.Name, err))
 		}
 	}
-	return kept, nil
+	return kept, failed
 }
 
 func (s *Snapshots) needs(ctx context.Context, id store.Digest, n composer.Name, has func(composer.Version) bool, answers map[store.Digest]bool) (bool, error) {
