@@ -185,8 +185,9 @@ type FreezeRequest struct {
 	Owner string
 }
 
-// Freeze is one package being held.
+// Freeze is one package, or all packages of a pattern, being held.
 type Freeze struct {
+	// Package is the package's name, or a pattern such as acme/*.
 	Package string `json:"package"`
 	// At is the instant the package is held at.
 	At time.Time `json:"at"`
@@ -194,8 +195,10 @@ type Freeze struct {
 	CreatedAt time.Time `json:"created_at"`
 	// ExpiresAt is when it ends by itself.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
-	Reason    string    `json:"reason,omitempty"`
-	Owner     string    `json:"owner,omitempty"`
+	// LiftedAt is when somebody ended it.
+	LiftedAt time.Time `json:"lifted_at,omitzero"`
+	Reason   string    `json:"reason,omitempty"`
+	Owner    string    `json:"owner,omitempty"`
 	// Documents are the recorded revisions that are served while the freeze lasts.
 	Documents []FrozenDocument `json:"documents"`
 }

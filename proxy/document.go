@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,6 +43,10 @@ func (p *Proxy) serveDocument(w http.ResponseWriter, r *http.Request, file strin
 		refuse(w, r, http.StatusNotFound, fmt.Sprintf("%s is not known here, and its name is never asked of a public registry", f.Name), 0)
 		return
 	}
+	if fz := p.activeFreeze(f.Name, p.now()); fz != nil && fz.pattern() {
+		p.serveView(w, r, world{kind: dated, at: fz.At}, file)
+		return
+	}
 	e, cache, err := p.current(r.Context(), f, e)
 	if err != nil {
 		p.stats.count(KindMetadata, failed, 0, f.Name.String())
@@ -54,7 +59,8 @@ func (p *Proxy) serveDocument(w http.ResponseWriter, r *http.Request, file strin
 	if p.answer(w, r, e, v, cache) {
 		return
 	}
-	if err := p.render(r.Context(), e, f, v); err != nil {
+	render := func() (*rendition, error) { return p.renderDocument(f, *e.state.Load(), v) }
+	if err := p.renderOnce(r.Context(), e, v, render); err != nil {
 		p.fail(w, r, err)
 		return
 	}
@@ -66,7 +72,7 @@ func (p *Proxy) serveDocument(w http.ResponseWriter, r *http.Request, file strin
 // answer writes what is ready in e for v; false when nothing is.
 func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, e *entry, v variant, cache []string) bool {
 	st := e.state.Load()
-	name, _ := strings.CutSuffix(e.key, "~dev")
+	name := e.name()
 	if !st.Present() {
 		p.stats.count(KindMetadata, negative, 0, name)
 		w.Header()["Cache-Status"] = cacheNegative
@@ -85,7 +91,7 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, e *entry, v varia
 func (p *Proxy) current(ctx context.Context, f composer.File, e *entry) (*entry, []string, error) {
 	if e == nil || e.freeze != nil {
 		var err error
-		if e, err = p.lookup(f, e); err != nil {
+		if e, err = p.lookup(f); err != nil {
 			return nil, nil, fmt.Errorf("look up %s: %w", f, err)
 		}
 	}
@@ -126,26 +132,21 @@ func (p *Proxy) current(ctx context.Context, f composer.File, e *entry) (*entry,
 	return p.entryOf(f, fresh), cacheMiss, nil
 }
 
-// lookup makes the entry of f from what is recorded, or returns held when that
-// is still right. A held package has the state it is held at.
-func (p *Proxy) lookup(f composer.File, held *entry) (*entry, error) {
-	freeze, err := p.activeFreeze(f.Name)
-	if err != nil {
-		return nil, err
-	}
-	if held != nil && freeze != nil {
-		return held, nil
+// lookup makes the entry of f from what is recorded. A held package has the
+// state it is held at.
+func (p *Proxy) lookup(f composer.File) (*entry, error) {
+	if freeze := p.activeFreeze(f.Name, p.now()); freeze != nil {
+		if st, ok := freeze.state(f); ok {
+			e := newEntry(f.String(), st)
+			e.freeze = freeze
+			return e, nil
+		}
 	}
 	st, err := p.history.State(f)
 	if err != nil {
 		return nil, err
 	}
-	if freeze == nil {
-		return newEntry(f.String(), st), nil
-	}
-	e := newEntry(f.String(), freeze.state(f))
-	e.freeze = freeze
-	return e, nil
+	return newEntry(f.String(), st), nil
 }
 
 // verdict says what to do with a request for e.
@@ -177,6 +178,7 @@ func (p *Proxy) observed(f composer.File, c history.Change) {
 	key := f.String()
 	if c.New {
 		p.hot.remove(key)
+		p.touched(f.Name)
 		p.changed(f, c.State)
 		return
 	}
@@ -260,6 +262,7 @@ func (p *Proxy) ask(ctx context.Context, url string, f composer.File, prev histo
 		return obs, fmt.Errorf("fetch %s: %w", f, err)
 	}
 	defer resp.Body.Close()
+	p.noteSkew(resp.Header.Get("Date"), obs.AskedAt)
 	obs.LastModified, obs.ETag = resp.Header.Get("Last-Modified"), resp.Header.Get("Etag")
 	switch resp.Status {
 	case http.StatusOK:
@@ -332,8 +335,26 @@ func (p *Proxy) variant(r *http.Request) (variant, error) {
 	if err != nil {
 		return variant{}, &invalid{"the address this request was sent to cannot be told: " + err.Error()}
 	}
+	agent := r.Header.Get("User-Agent")
 	return variant{
 		base:   base,
-		legacy: !p.o.Mirror && strings.HasPrefix(r.Header.Get("User-Agent"), "Composer/2.0."),
+		legacy: !p.o.Mirror && strings.HasPrefix(agent, "Composer/2.0."),
+		lists:  knowsLists(agent),
 	}, nil
+}
+
+// knowsLists reports whether a client is Composer 2.10 or later, which reads
+// filter lists and prints why a version is denied. Older clients and others
+// are not shown a denied version at all.
+func knowsLists(agent string) bool {
+	rest, ok := strings.CutPrefix(agent, "Composer/2.")
+	if !ok {
+		return false
+	}
+	digits := 0
+	for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
+		digits++
+	}
+	minor, err := strconv.Atoi(rest[:digits])
+	return err == nil && minor >= 10
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,8 @@ type entry struct {
 	size  int64 // bytes accounted to it; guarded by hot.mu
 	// freeze is set when the package is held: the state is then the held one.
 	freeze *Freeze
+	// view is set in worlds other than the live one.
+	view *view
 	// source is upstream's body, where it is at hand for rendering.
 	source []byte
 
@@ -37,9 +40,19 @@ func newEntry(key string, st history.State) *entry {
 	return e
 }
 
+// name is the package that an entry is about.
+func (e *entry) name() string {
+	name := e.key
+	if e.view != nil {
+		name = e.view.file.String()
+	}
+	name, _ = strings.CutSuffix(name, "~dev")
+	return name
+}
+
 func (e *entry) rendition(v variant) *rendition {
 	for _, r := range *e.renditions.Load() {
-		if r.variant == v {
+		if r.serves(v) {
 			return r
 		}
 	}
@@ -66,6 +79,7 @@ func (e *entry) add(r *rendition) int64 {
 type variant struct {
 	base   string // external URL that dist URLs point below
 	legacy bool   // Composer 2.0, which does not know placeholders in dist URLs
+	lists  bool   // Composer 2.10 and later, which say why a filter list denies a version
 }
 
 // rendition is one body in its encodings, with header values ready to be
@@ -75,9 +89,19 @@ type rendition struct {
 	lastModified time.Time
 	modified     []string // the Last-Modified header
 	etag         string   // of the identity body, without quotes
+	denied       []string // the X-Snapshot-Denied header; nil for none
 
 	mu     sync.Mutex // held while an encoding is added
 	bodies [encodings]atomic.Pointer[encoded]
+}
+
+// serves reports whether the rendition is right for an audience. Where nothing
+// was denied, it does not matter what the client knows of filter lists.
+func (r *rendition) serves(v variant) bool {
+	if r.denied == nil {
+		v.lists = r.variant.lists
+	}
+	return r.variant == v
 }
 
 type encoded struct {

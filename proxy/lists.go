@@ -45,23 +45,27 @@ func (p *Proxy) filterList(filters url.Values) ([]byte, bool) {
 	if json.Unmarshal(k.body, &list) != nil {
 		return nil, false
 	}
-	pattern := regexp.QuoteMeta(strings.ToLower(filters.Get("filter")))
-	match, err := regexp.Compile("^" + strings.ReplaceAll(pattern, `\*`, ".*") + "$")
-	if err != nil {
-		return nil, false
-	}
-	names := []string{}
-	for _, n := range list.PackageNames {
-		vendor, _, _ := strings.Cut(n, "/")
-		if v := filters.Get("vendor"); v != "" && !strings.EqualFold(v, vendor) {
-			continue
-		}
-		if filters.Get("filter") == "" || match.MatchString(n) {
-			names = append(names, n)
-		}
-	}
+	names := matching(list.PackageNames, filters.Get("vendor"), filters.Get("filter"))
 	body, err := json.Marshal(map[string]any{"packageNames": names})
 	return body, err == nil
+}
+
+// matching picks the names of a vendor that match a pattern, in which * stands
+// for anything; either may be empty (protocol 5.3).
+func matching(names []string, vendor, filter string) []string {
+	pattern := strings.ReplaceAll(regexp.QuoteMeta(strings.ToLower(filter)), `\*`, ".*")
+	match, err := regexp.Compile("^" + pattern + "$")
+	if err != nil {
+		return []string{}
+	}
+	out := []string{}
+	for _, n := range names {
+		v, _, _ := strings.Cut(n, "/")
+		if (vendor == "" || strings.EqualFold(vendor, v)) && (filter == "" || match.MatchString(n)) {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // serveSearch answers GET /search.json.

@@ -31,6 +31,8 @@ import (
 
 	"stasis/proxy/composer"
 	"stasis/proxy/history"
+	"stasis/proxy/policy"
+	"stasis/proxy/snapshot"
 	"stasis/proxy/upstream"
 	"stasis/store"
 )
@@ -68,6 +70,8 @@ type Options struct {
 	Mirror bool
 	// NotifyUpstream forwards download notifications.
 	NotifyUpstream bool
+	// MinReleaseAge holds young releases back at the plain addresses; 0 does not.
+	MinReleaseAge time.Duration
 	// Reserved tells which names are ours alone: they are never asked upstream.
 	Reserved func(composer.Name) bool
 
@@ -123,6 +127,11 @@ type Proxy struct {
 	alerts    *alerts
 	health    health
 	notices   chan notice
+	freezes   freezes
+	packages  packageStates
+	policy    *policy.Policy
+	snapshots *snapshot.Snapshots
+	skew      atomic.Int64 // ns by which our clock was ahead of the registry's
 	feed      feedStatus
 
 	background context.Context // ends when Close is called
@@ -156,6 +165,10 @@ func New(o Options) (*Proxy, error) {
 	}
 	if p.alerts, err = newAlerts(o.Store, o.Now, o.Logger); err != nil {
 		return nil, err
+	}
+	p.packages.m = map[composer.Name]*packageState{}
+	if err := p.loadFreezes(); err != nil {
+		return nil, fmt.Errorf("read the freezes: %w", err)
 	}
 	if err := p.loadEndpoints(); err != nil {
 		return nil, err

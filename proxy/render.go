@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"stasis/proxy/composer"
@@ -14,31 +15,21 @@ import (
 // inputs begin to give other bytes, so that clients do not keep the old ones.
 const renderVersion = "1"
 
-// render makes the rendition of e for v ready, once for all who wait.
-func (p *Proxy) render(ctx context.Context, e *entry, f composer.File, v variant) error {
-	st := *e.state.Load()
-	key := fmt.Sprintf("render %s %s %t %s", f, v.base, v.legacy, st.Document)
+// renderOnce makes the rendition of e for v ready, once for all who wait.
+func (p *Proxy) renderOnce(ctx context.Context, e *entry, v variant, render func() (*rendition, error)) error {
+	key := fmt.Sprintf("render %p %s %s %t", e, e.key, v.base, v.legacy)
 	ch := p.flights.DoChan(key, func() (any, error) {
 		if e.rendition(v) != nil {
 			return nil, nil
 		}
-		rd, err := p.renderDocument(f, st, v)
-		if err != nil {
-			return nil, err
+		rd, err := render()
+		if err == nil {
+			p.keep(e, rd)
 		}
-		p.keep(e, rd)
-		return nil, nil
+		return nil, err
 	})
 	select {
 	case res := <-ch:
-		if res.Err == nil && e.rendition(v) == nil {
-			// Somebody rendered into an entry that was replaced meanwhile.
-			rd, err := p.renderDocument(f, st, v)
-			if err != nil {
-				return err
-			}
-			p.keep(e, rd)
-		}
 		return res.Err
 	case <-ctx.Done():
 		return ctx.Err()
@@ -55,22 +46,51 @@ func (p *Proxy) keep(e *entry, rd *rendition) {
 	p.hot.put(e.key, e, grew)
 }
 
-// renderDocument rewrites a recorded document for its audience.
+// renderDocument makes the ready answer of a recorded document, live.
 func (p *Proxy) renderDocument(f composer.File, st history.State, v variant) (*rendition, error) {
-	raw, err := p.history.Document(st.Document)
+	doc, content, err := p.recorded(f, st.Document)
 	if err != nil {
-		return nil, fmt.Errorf("read the document of %s: %w", f, err)
+		return nil, err
 	}
-	doc, err := composer.ParseDocument(raw, f.Name)
+	return p.renderContent(f, doc, content, st.ValidFrom, world{}, v)
+}
+
+// renderContent applies the rules to a document and rewrites it for its
+// audience. content is the digest of the recorded document that doc is, or
+// zero when it was made.
+func (p *Proxy) renderContent(f composer.File, doc *composer.Document, content store.Digest, validFrom time.Time, in world, v variant) (*rendition, error) {
+	seen, denied, err := p.permitted(f, doc, in, v)
 	if err != nil {
-		return nil, fmt.Errorf("read the document of %s: %w", f, err)
+		return nil, err
 	}
-	body := p.rewrite(doc, f, v).Encode()
-	modified, err := p.history.Validator(f.String(), p.bodyID(st.Document, v), st.ValidFrom)
+	if in.strict {
+		seen = withoutSources(seen)
+	}
+	if seen != doc || content.IsZero() {
+		content = store.SumDigest(seen.Encode())
+	}
+	body := p.rewrite(seen, f, v).Encode()
+	modified, err := p.history.Validator(f.String(), p.bodyID(content, v), validFrom)
 	if err != nil {
 		return nil, fmt.Errorf("date the answer for %s: %w", f, err)
 	}
-	return newRendition(v, body, modified), nil
+	rd := newRendition(v, body, modified)
+	if denied > 0 {
+		rd.denied = []string{strconv.Itoa(denied)}
+	}
+	return rd, nil
+}
+
+// withoutSources drops the source of every version that has a dist, so that
+// no client can get around the archive that was recorded.
+func withoutSources(doc *composer.Document) *composer.Document {
+	list := doc.Expanded()
+	for i, o := range list {
+		if dist := o.Get("dist"); dist != nil && string(dist) != "null" {
+			list[i] = o.Without("source")
+		}
+	}
+	return doc.With(list)
 }
 
 // rewrite points the dists of a document at us.

@@ -52,6 +52,9 @@ func (p *Proxy) respond(w http.ResponseWriter, r *http.Request, e *entry, rd *re
 	h["Cache-Status"] = cache
 	h["Last-Modified"] = rd.modified
 	h["Etag"] = enc.etag
+	if rd.denied != nil {
+		h["X-Snapshot-Denied"] = rd.denied
+	}
 	if notModified(r, rd, enc) {
 		w.WriteHeader(http.StatusNotModified)
 		return 0

@@ -34,7 +34,12 @@ func (p *Proxy) rootBody(upstream []byte, v variant) ([]byte, error) {
 			return nil, &badUpstream{"packages.json", err}
 		}
 	}
-	return root.Rewrite(v.base, composer.RootOptions{Mirror: p.o.Mirror}), nil
+	return root.Rewrite(v.base, p.rootOptions()), nil
+}
+
+// rootOptions are what every root of ours offers.
+func (p *Proxy) rootOptions() composer.RootOptions {
+	return composer.RootOptions{Mirror: p.o.Mirror}
 }
 
 // serveRoot answers GET /packages.json. Nearly all of it is ours, so it is

@@ -35,8 +35,23 @@ func (p *Proxy) Register(e *echo.Echo) {
 			h(w, r, name)
 		}
 	}
-	get("/packages.json", plain(p.serveRoot))
-	get("/p2/*", named(p.serveDocument))
+	get("/packages.json", func(w http.ResponseWriter, r *http.Request, _ string) { p.serveChosen(w, r, "packages.json") })
+	get("/p2/*", func(w http.ResponseWriter, r *http.Request, rest string) { p.serveChosen(w, r, "p2/"+rest) })
+	get("/snapshot/*", func(w http.ResponseWriter, r *http.Request, rest string) {
+		when, rest, _ := strings.Cut(rest, "/")
+		in, err := p.worldAt(when)
+		p.serveWorld(w, r, in, err, rest)
+	})
+	get("/s/*", func(w http.ResponseWriter, r *http.Request, rest string) {
+		id, rest, _ := strings.Cut(rest, "/")
+		in, err := p.worldAt("@" + id)
+		p.serveWorld(w, r, in, err, rest)
+	})
+	get("/cooldown/*", func(w http.ResponseWriter, r *http.Request, rest string) {
+		age, rest, _ := strings.Cut(rest, "/")
+		in, err := cooldownWorld(age)
+		p.serveWorld(w, r, in, err, rest)
+	})
 	get("/dist-proxy/*", p.serveDist)
 	get("/packages/list.json", plain(p.serveList))
 	get("/packages/*", named(p.servePackage))

@@ -12,6 +12,8 @@ import (
 type RootOptions struct {
 	Mirror          bool      // announce archives as a preferred mirror, so that dist.url may stay as it is
 	Omit            []string  // keys to leave out, because what they promise cannot be served
+	World           string    // a path below the base, such as /snapshot/…, at which documents and the name list lie instead
+	Lists           []string  // filter lists of ours, announced beside those of the original
 	Available       bool      // keep the closed list of names; right only while nothing else is served
 	Warnings, Infos []Message // to add behind those of the original
 }
@@ -36,7 +38,7 @@ func (r *Root) Rewrite(base string, o RootOptions) []byte {
 	if !out.Has("packages") {
 		out = append(Object{{"packages", json.RawMessage("[]")}}, out...)
 	}
-	out = out.With("metadata-url", w.below("/p2/%package%.json"))
+	out = out.With("metadata-url", w.below(o.World+"/p2/%package%.json"))
 	if o.Mirror {
 		mirror := Object{
 			{"dist-url", w.below(distPrefix + "%package%/%version%/%reference%.%type%")},
@@ -70,11 +72,11 @@ func (w rootWriter) member(all Object, m Member) json.RawMessage {
 	case "packages":
 		return json.RawMessage("[]")
 	case "metadata-url":
-		return w.below("/p2/%package%.json")
+		return w.below(w.opts.World + "/p2/%package%.json")
 	case "search":
 		return w.offer(m, "/search.json?q=%query%&type=%type%")
 	case "list":
-		return w.offer(m, "/packages/list.json")
+		return w.offer(m, w.opts.World+"/packages/list.json")
 	case "providers-api":
 		return w.offer(m, "/providers/%package%.json")
 	case "notify-batch":

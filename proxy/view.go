@@ -1,0 +1,378 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"stasis/proxy/composer"
+	"stasis/proxy/history"
+	"stasis/store"
+)
+
+// view is how one file looks in one world: what memory keeps beside the ready
+// bytes so that they can be made again.
+type view struct {
+	in      world
+	file    composer.File
+	binding history.Binding // of a dated world or a snapshot
+	st      history.State   // of a cooldown
+	until   time.Time       // when to look again; zero: never
+	pkg     *packageState
+	gen     uint64 // of pkg when this was made
+	headers [][2]string
+}
+
+// serveView answers GET …/p2/{file}.json in a world that is not the live one.
+func (p *Proxy) serveView(w http.ResponseWriter, r *http.Request, in world, file string) {
+	v, err := p.variant(r)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	f, err := composer.ParseFile(file)
+	if err != nil {
+		refuse(w, r, http.StatusNotFound, "there is no package with this name: "+err.Error(), 0)
+		return
+	}
+	cache := cacheHit
+	key := in.prefix() + " " + f.String()
+	e := p.hot.get(key)
+	if e == nil || !p.holds(e.view) {
+		if e, cache, err = p.look(r.Context(), in, f, key); err != nil {
+			p.stats.count(KindMetadata, failed, 0, f.Name.String())
+			p.fail(w, r, err)
+			return
+		}
+	}
+	for _, h := range e.view.headers {
+		w.Header()[h[0]] = []string{h[1]}
+	}
+	if in.strict && e.view.binding.Fidelity != history.Exact && e.view.binding.Fidelity != history.Absent {
+		refuse(w, r, http.StatusConflict, fmt.Sprintf("%s at %s is %s, not exact, and this view is strict; it was recorded from %s on",
+			f, in.at.Format(time.RFC3339), e.view.binding.Fidelity, e.view.binding.ValidFrom.Format(time.RFC3339)), 0)
+		return
+	}
+	if p.answer(w, r, e, v, cache) {
+		return
+	}
+	if err := p.renderOnce(r.Context(), e, v, func() (*rendition, error) { return p.renderView(e.view, v) }); err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	if !p.answer(w, r, e, v, cache) {
+		p.fail(w, r, fmt.Errorf("render %s: the rendition was lost", f))
+	}
+}
+
+// holds reports whether a view is still right: nothing that denials depend on
+// has changed, and its time is not over.
+func (p *Proxy) holds(v *view) bool {
+	return v.pkg.gen.Load() == v.gen && (v.until.IsZero() || p.now().Before(v.until))
+}
+
+// look decides how a file looks in a world.
+func (p *Proxy) look(ctx context.Context, in world, f composer.File, key string) (*entry, []string, error) {
+	pkg := p.packageState(f.Name)
+	vw := &view{in: in, file: f, pkg: pkg, gen: pkg.gen.Load()}
+	cache := cacheHit
+	var st history.State
+	switch {
+	case p.o.Reserved(f.Name):
+		return nil, nil, absence(fmt.Sprintf("%s is not known here, and its name is never asked of a public registry", f.Name))
+	case in.kind == cooldown:
+		live, how, err := p.current(ctx, f, p.hot.get(f.String()))
+		if err != nil {
+			return nil, nil, err
+		}
+		st, cache = *live.state.Load(), how
+		vw.st = st
+		vw.until = p.now().Add(cooldownStep)
+	case in.kind == sealed:
+		b, ok, err := p.snapshots.File(in.id, f)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !ok {
+			b = history.Binding{Kind: history.AbsentDocument, Fidelity: history.Absent}
+		}
+		vw.binding = b
+		vw.headers = append(vw.headers, [2]string{"X-Snapshot-Id", in.id})
+	default:
+		b, err := p.bind(ctx, in.at, f)
+		if err != nil {
+			return nil, nil, err
+		}
+		vw.binding = b
+	}
+	if in.kind != cooldown {
+		vw.describe()
+		st = history.State{Seq: 1, ValidFrom: vw.binding.ValidFrom}
+		if vw.binding.Kind != history.AbsentDocument {
+			st.Document = store.Digest{1} // something is there
+		}
+	}
+	e := newEntry(key, st)
+	e.view = vw
+	return e, cache, nil
+}
+
+// cooldownStep is how often a cooldown looks whether a version has come of age.
+const cooldownStep = time.Minute
+
+// describe makes the headers that say what is known about a view.
+func (v *view) describe() {
+	b := v.binding
+	if !b.At.IsZero() {
+		v.headers = append(v.headers,
+			[2]string{"Memento-Datetime", b.At.UTC().Format(http.TimeFormat)},
+			[2]string{"X-Snapshot-Instant", b.At.UTC().Format(time.RFC3339)})
+	}
+	v.headers = append(v.headers, [2]string{"X-Snapshot-Fidelity", string(b.Fidelity)})
+	if !b.ValidFrom.IsZero() {
+		v.headers = append(v.headers, [2]string{"X-Snapshot-Known", b.ValidFrom.UTC().Format(time.RFC3339) + "/" + b.LastConfirmed.UTC().Format(time.RFC3339)})
+	}
+}
+
+// bind returns the decision what a file looked like at an instant, making it
+// if need be. When upstream has to be asked first and cannot be, nothing is
+// decided: the answer is "not now", never "not there".
+func (p *Proxy) bind(ctx context.Context, at time.Time, f composer.File) (history.Binding, error) {
+	at, held, err := p.heldAt(at, f)
+	if err != nil {
+		return history.Binding{}, err
+	}
+	if held != nil {
+		return *held, nil
+	}
+	if b, ok, err := p.history.Bound(at, f); err != nil || ok {
+		return b, err
+	}
+	b, err := p.history.Decide(at, f)
+	if errors.Is(err, history.ErrUnconfirmed) || errors.Is(err, history.ErrUnknown) {
+		if !p.o.Enabled {
+			return b, absence(fmt.Sprintf("nothing is recorded of %s, and the proxy is switched off", f))
+		}
+		if _, failure := p.refresh(ctx, f, history.Demand); failure != nil {
+			return b, &unavailable{
+				message: fmt.Sprintf("what %s looked like at %s cannot be told while upstream does not answer, and nothing was decided", f, at.Format(time.RFC3339)),
+				retry:   retrySoon, err: failure,
+			}
+		}
+		b, err = p.history.Decide(at, f)
+	}
+	if errors.Is(err, history.ErrUnconfirmed) || errors.Is(err, history.ErrUnknown) {
+		return b, &unavailable{message: fmt.Sprintf("%s cannot be told at %s yet: %v", f, at.Format(time.RFC3339), err), retry: retrySoon}
+	}
+	if err != nil {
+		return b, err
+	}
+	if skew := time.Duration(p.skew.Load()); skew > maxSkew || skew < -maxSkew {
+		return b, &unavailable{message: fmt.Sprintf("the clock of this machine and that of the registry differ by %s; nothing is decided about the past until they agree", skew.Round(time.Second)), retry: retrySoon}
+	}
+	return p.history.Bind(f, b)
+}
+
+// maxSkew is how far our clock may be off for intervals to mean anything.
+const maxSkew = 30 * time.Second
+
+// noteSkew compares our clock with the registry's.
+func (p *Proxy) noteSkew(date string, asked time.Time) {
+	if t, ok := history.ParseHTTPTime(date); ok {
+		// The header has whole seconds and was written after asked.
+		skew := asked.Sub(t)
+		if skew < 0 && p.now().After(t) {
+			skew = 0
+		}
+		p.skew.Store(int64(skew))
+	}
+}
+
+// renderView makes the ready answer of a view.
+func (p *Proxy) renderView(vw *view, v variant) (*rendition, error) {
+	doc, content, err := p.contentOf(vw)
+	if err != nil {
+		return nil, err
+	}
+	return p.renderContent(vw.file, doc, content, vw.validFrom(), vw.in, v)
+}
+
+func (v *view) validFrom() time.Time {
+	if v.in.kind == cooldown {
+		return v.st.ValidFrom
+	}
+	return v.binding.ValidFrom
+}
+
+// contentOf makes the document of a view, and names its content when that is a
+// recorded document as it is.
+func (p *Proxy) contentOf(vw *view) (*composer.Document, store.Digest, error) {
+	if vw.in.kind == cooldown {
+		return p.recorded(vw.file, vw.st.Document)
+	}
+	if vw.binding.Kind == history.WholeDocument {
+		return p.recorded(vw.file, vw.binding.Document)
+	}
+	doc, err := p.history.Materialize(vw.file, vw.binding)
+	return doc, store.Digest{}, err
+}
+
+// recorded reads a recorded document.
+func (p *Proxy) recorded(f composer.File, d store.Digest) (*composer.Document, store.Digest, error) {
+	raw, err := p.history.Document(d)
+	if err != nil {
+		return nil, d, fmt.Errorf("read the document of %s: %w", f, err)
+	}
+	doc, err := composer.ParseDocument(raw, f.Name)
+	if err != nil {
+		return nil, d, fmt.Errorf("read the document of %s: %w", f, err)
+	}
+	return doc, d, nil
+}
+
+// serveViewRoot answers GET …/packages.json of a world. It has no
+// Last-Modified, so that clients print its notice every time.
+func (p *Proxy) serveViewRoot(w http.ResponseWriter, r *http.Request, in world) {
+	v, err := p.variant(r)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	var upstreamRoot []byte
+	if e, _, err := p.currentAnswer(r.Context(), p.rootQuestion()); err == nil {
+		upstreamRoot = e.sourceOr(p, rootKey)
+	}
+	root := composer.DefaultRoot()
+	if upstreamRoot != nil {
+		if parsed, err := composer.ParseRoot(upstreamRoot); err == nil {
+			root = parsed
+		}
+	}
+	o := p.rootOptions()
+	o.World = in.prefix()
+	notice, err := p.notice(in)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	o.Infos = append(o.Infos, composer.Message{Text: notice})
+	h := w.Header()
+	if in.kind == dated {
+		h.Set("Memento-Datetime", in.at.UTC().Format(http.TimeFormat))
+		h.Set("X-Snapshot-Instant", in.at.UTC().Format(time.RFC3339))
+	}
+	if in.kind == sealed {
+		h.Set("X-Snapshot-Id", in.id)
+	}
+	p.writeJSON(w, r, root.Rewrite(v.base, o), cacheLocal)
+}
+
+// notice is what Composer prints when it uses a world.
+func (p *Proxy) notice(in world) (string, error) {
+	switch in.kind {
+	case sealed:
+		return p.snapshotNotice(in.id)
+	case cooldown:
+		return fmt.Sprintf("Stasis: releases younger than %s are held back.", ageText(in.age)), nil
+	}
+	span, err := p.history.Span()
+	if err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf("Stasis: packages as of %s.", in.at.Format(time.RFC3339))
+	switch {
+	case span.First.IsZero():
+		text += " Nothing was recorded yet, so all of it is reconstructed."
+	case in.at.Before(span.First):
+		text += fmt.Sprintf(" Recording began %s; this is reconstructed from publication dates.", span.First.Format(time.RFC3339))
+	default:
+		text += fmt.Sprintf(" Recorded since %s.", span.First.Format(time.RFC3339))
+	}
+	return text, nil
+}
+
+// ageText writes an age as people do.
+func ageText(d time.Duration) string {
+	if d%(24*time.Hour) == 0 {
+		return strconv.Itoa(int(d/(24*time.Hour))) + "d"
+	}
+	return d.String()
+}
+
+// serveViewList answers GET …/list.json of a world: the names known here that
+// are not known to be absent from it.
+func (p *Proxy) serveViewList(w http.ResponseWriter, r *http.Request, in world) {
+	var names []string
+	var err error
+	if in.kind == sealed {
+		names, err = p.snapshots.Names(in.id)
+	} else {
+		err = p.history.Files(func(f composer.File, st history.State) error {
+			if !f.Dev && st.Ever && (in.kind == cooldown && st.Present() || in.kind == dated) {
+				names = append(names, f.Name.String())
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	if filter := r.URL.Query(); len(filter) > 0 {
+		names = matching(names, filter.Get("vendor"), filter.Get("filter"))
+	}
+	if names == nil {
+		names = []string{}
+	}
+	body, err := json.Marshal(map[string][]string{"packageNames": names})
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	p.writeJSON(w, r, body, cacheLocal)
+}
+
+// serveChosen answers the plain addresses, in the world that the client chose
+// without saying so in the path.
+func (p *Proxy) serveChosen(w http.ResponseWriter, r *http.Request, rest string) {
+	in, err := p.chosen(r)
+	switch {
+	case err != nil || in.kind != live:
+		p.serveWorld(w, r, in, err, rest)
+	case rest == "packages.json":
+		p.serveRoot(w, r)
+	default:
+		name, ok := strings.CutSuffix(strings.TrimPrefix(rest, "p2/"), ".json")
+		if !ok {
+			notFound(w, r)
+			return
+		}
+		p.serveDocument(w, r, name)
+	}
+}
+
+// serveWorld answers what lies below the prefix of a world.
+func (p *Proxy) serveWorld(w http.ResponseWriter, r *http.Request, in world, err error, rest string) {
+	if err != nil {
+		a := classify(err)
+		refuse(w, r, a.status, a.message, a.retry)
+		return
+	}
+	file, isDocument := strings.CutPrefix(rest, "p2/")
+	name, isJSON := strings.CutSuffix(file, ".json")
+	switch {
+	case rest == "packages.json":
+		p.serveViewRoot(w, r, in)
+	case rest == "list.json" || rest == "packages/list.json":
+		p.serveViewList(w, r, in)
+	case isDocument && isJSON:
+		p.serveView(w, r, in, name)
+	default:
+		notFound(w, r)
+	}
+}
