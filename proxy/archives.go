@@ -9,6 +9,7 @@ import (
 
 	"stasis/proxy/archive"
 	"stasis/proxy/composer"
+	"stasis/proxy/snapshot"
 	"stasis/store"
 )
 
@@ -118,3 +119,30 @@ func (p *Proxy) keepArchive(k archiveKey, url string, digest store.Digest, size 
 
 // maxRefusals bounds what one record remembers.
 const maxRefusals = 20
+
+// adoptArchive records an archive that came in a bundle. One that is known
+// with other content refuses the bundle.
+func (p *Proxy) adoptArchive(k archiveKey, a snapshot.Archive) error {
+	err := p.store.Update(func(tx *store.Tx) error {
+		rec, err := archives.Get(tx, k.parts()...)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			now := p.now().UTC()
+			rec = archiveRecord{Digest: a.SHA256, Content: a.Content, Size: a.Size, Type: k.typ, FirstSeen: now, Checked: now, URL: "bundle"}
+		case err != nil:
+			return err
+		case rec.Digest == a.SHA256:
+			return nil
+		case rec.Content == "" || rec.Content != a.Content:
+			return fmt.Errorf("%s is known here with other content than in the bundle", k)
+		default:
+			rec.Alternates = append(rec.Alternates, rec.Digest)
+			rec.Digest, rec.Size = a.SHA256, a.Size
+		}
+		return archives.Put(tx, rec, k.parts()...)
+	})
+	if err != nil {
+		return fmt.Errorf("adopt %s: %w", k, err)
+	}
+	return nil
+}

@@ -62,6 +62,9 @@ func (p *Proxy) dist(w http.ResponseWriter, r *http.Request, req composer.DistRe
 	if err != nil {
 		return err
 	}
+	if err := p.denied(k, req.Version); err != nil {
+		return err
+	}
 	rec, known, err := p.archiveRecord(k)
 	if err != nil {
 		return err

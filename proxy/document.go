@@ -239,9 +239,7 @@ func (p *Proxy) fetch(f composer.File, via history.Via) (history.State, error) {
 		return prev, err
 	}
 	p.stats.fetched(KindMetadata, int64(len(obs.Body)))
-	for _, t := range change.Retags {
-		p.alerts.raise(AlertRetagged, t.Package, fmt.Sprintf("%s %s pointed at %s and now points at %s upstream", t.Package, t.Version, t.Old, t.New))
-	}
+	p.retagged(f, prev, change)
 	p.observed(f, change)
 	return change.State, nil
 }

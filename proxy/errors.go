@@ -138,3 +138,10 @@ func upstreamAnswer(e *upstream.Error) answer {
 func attrs(r *http.Request, err error) []slog.Attr {
 	return []slog.Attr{slog.String("path", r.URL.Path), slog.String("error", err.Error())}
 }
+
+// conflict is a request that the present state forbids.
+type conflict struct{ err error }
+
+func (e *conflict) Error() string  { return e.err.Error() }
+func (e *conflict) Unwrap() error  { return e.err }
+func (e *conflict) Conflict() bool { return true }

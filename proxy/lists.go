@@ -142,6 +142,10 @@ func (p *Proxy) servePackage(w http.ResponseWriter, r *http.Request, name string
 func (p *Proxy) serveSummary(w http.ResponseWriter, r *http.Request) {
 	p.serveAnswer(w, r, question{
 		key: summaryKey, url: p.endpointsFor(r.Context()).summary, ttl: searchTTL, check: hasKey("filter"),
+		body: p.summaryBody, fallback: func() ([]byte, bool) {
+			body, err := p.summaryBody(nil, variant{})
+			return body, err == nil && p.endpoints.Load().summary == ""
+		},
 	})
 }
 

@@ -26,6 +26,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
 
@@ -72,6 +73,15 @@ type Options struct {
 	NotifyUpstream bool
 	// MinReleaseAge holds young releases back at the plain addresses; 0 does not.
 	MinReleaseAge time.Duration
+	// SecurityGrace is how old a security fix must be to pass nevertheless.
+	SecurityGrace time.Duration
+	// EnforceOnDownload refuses the archives of young releases, too.
+	EnforceOnDownload bool
+	// Retag says what happens to stable versions whose reference changed:
+	// keep-first (the default), follow or hide.
+	Retag string
+	// SnapshotSettle is how old an instant must be to be asked for.
+	SnapshotSettle time.Duration
 	// Reserved tells which names are ours alone: they are never asked upstream.
 	Reserved func(composer.Name) bool
 
@@ -131,6 +141,7 @@ type Proxy struct {
 	packages  packageStates
 	policy    *policy.Policy
 	snapshots *snapshot.Snapshots
+	verdicts  verdicts
 	skew      atomic.Int64 // ns by which our clock was ahead of the registry's
 	feed      feedStatus
 
@@ -173,6 +184,19 @@ func New(o Options) (*Proxy, error) {
 	if err := p.loadEndpoints(); err != nil {
 		return nil, err
 	}
+	p.policy, err = policy.New(policy.Options{
+		Store: o.Store, Retag: policy.Mode(o.Retag), SecurityGrace: o.SecurityGrace,
+		EnforceOnDownload: o.EnforceOnDownload, Now: o.Now, Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p.snapshots, err = snapshot.New(snapshot.Config{Store: o.Store, Documents: h, Now: o.Now}); err != nil {
+		return nil, err
+	}
+	if p.verdicts.cache, err = lru.New[verdictKey, archiveVerdict](verdictsKept); err != nil {
+		return nil, err
+	}
 	p.registerMetrics(o.Registerer)
 	return p, nil
 }
@@ -187,6 +211,7 @@ func (p *Proxy) Start() {
 	if p.o.NotifyUpstream {
 		p.spawn(p.notifyLoop)
 	}
+	p.spawn(p.resumeSnapshots)
 }
 
 // Close ends background work and waits for shared fetches to finish or give up.

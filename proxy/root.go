@@ -5,6 +5,7 @@ import (
 
 	"stasis/proxy/composer"
 	"stasis/proxy/history"
+	"stasis/proxy/policy"
 )
 
 // rootQuestion asks for upstream's packages.json.
@@ -27,6 +28,16 @@ func (p *Proxy) rootQuestion() question {
 
 // rootBody makes our root from upstream's.
 func (p *Proxy) rootBody(upstream []byte, v variant) ([]byte, error) {
+	root, err := parseRoot(upstream)
+	if err != nil {
+		return nil, err
+	}
+	return root.Rewrite(v.base, p.rootOptions()), nil
+}
+
+// parseRoot reads upstream's root, or takes the usual one when it was never
+// seen, with our own filter list announced in it.
+func parseRoot(upstream []byte) (*composer.Root, error) {
 	root := composer.DefaultRoot()
 	if upstream != nil {
 		var err error
@@ -34,7 +45,8 @@ func (p *Proxy) rootBody(upstream []byte, v variant) ([]byte, error) {
 			return nil, &badUpstream{"packages.json", err}
 		}
 	}
-	return root.Rewrite(v.base, p.rootOptions()), nil
+	root.Members = root.Members.With("filter", policy.RootFilter(root.Members.Get("filter")))
+	return root, nil
 }
 
 // rootOptions are what every root of ours offers.

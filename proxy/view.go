@@ -12,6 +12,7 @@ import (
 
 	"stasis/proxy/composer"
 	"stasis/proxy/history"
+	"stasis/proxy/snapshot"
 	"stasis/store"
 )
 
@@ -22,10 +23,13 @@ type view struct {
 	file    composer.File
 	binding history.Binding // of a dated world or a snapshot
 	st      history.State   // of a cooldown
-	until   time.Time       // when to look again; zero: never
-	pkg     *packageState
-	gen     uint64 // of pkg when this was made
-	headers [][2]string
+	listed  bool            // in the manifest of a snapshot
+	// advisories is which security advisories a snapshot's documents carry.
+	advisories string
+	until      time.Time // when to look again; zero: never
+	pkg        *packageState
+	gen        uint64 // of pkg when this was made
+	headers    [][2]string
 }
 
 // serveView answers GET …/p2/{file}.json in a world that is not the live one.
@@ -94,15 +98,10 @@ func (p *Proxy) look(ctx context.Context, in world, f composer.File, key string)
 		vw.st = st
 		vw.until = p.now().Add(cooldownStep)
 	case in.kind == sealed:
-		b, ok, err := p.snapshots.File(in.id, f)
-		if err != nil {
+		if err := p.lookSealed(ctx, vw); err != nil {
 			return nil, nil, err
 		}
-		if !ok {
-			b = history.Binding{Kind: history.AbsentDocument, Fidelity: history.Absent}
-		}
-		vw.binding = b
-		vw.headers = append(vw.headers, [2]string{"X-Snapshot-Id", in.id})
+		vw.headers = append(vw.headers, [2]string{"X-Snapshot-Id", in.id.String()})
 	default:
 		b, err := p.bind(ctx, in.at, f)
 		if err != nil {
@@ -120,6 +119,31 @@ func (p *Proxy) look(ctx context.Context, in world, f composer.File, key string)
 	e := newEntry(key, st)
 	e.view = vw
 	return e, cache, nil
+}
+
+// lookSealed finds a file in a snapshot. One that the manifest does not list
+// does not exist in a closed world, and elsewhere looks as at its instant.
+func (p *Proxy) lookSealed(ctx context.Context, vw *view) error {
+	m, err := p.snapshots.Manifest(vw.in.id)
+	if err != nil {
+		return err
+	}
+	vw.advisories = m.Options.Advisories
+	entry, listed := m.Entry(vw.file)
+	switch {
+	case listed:
+		vw.listed = true
+		vw.binding = entry.Binding()
+		vw.binding.At = vw.in.at
+		if entry.Absent() {
+			vw.binding.Kind = history.AbsentDocument
+		}
+	case m.Options.Rest == snapshot.RestInstant:
+		vw.binding, err = p.bind(ctx, vw.in.at, vw.file)
+	default:
+		vw.binding = history.Binding{At: vw.in.at, Kind: history.AbsentDocument, Fidelity: history.Absent}
+	}
+	return err
 }
 
 // cooldownStep is how often a cooldown looks whether a version has come of age.
@@ -199,7 +223,30 @@ func (p *Proxy) renderView(vw *view, v variant) (*rendition, error) {
 	if err != nil {
 		return nil, err
 	}
+	if vw.in.kind == sealed && vw.advisories != snapshot.AsOf {
+		if doc, err = p.otherAdvisories(vw, doc); err != nil {
+			return nil, err
+		}
+		content = store.Digest{}
+	}
 	return p.renderContent(vw.file, doc, content, vw.validFrom(), vw.in, v)
+}
+
+// otherAdvisories gives a snapshot's document today's advisories, or none.
+func (p *Proxy) otherAdvisories(vw *view, doc *composer.Document) (*composer.Document, error) {
+	const key = "security-advisories"
+	out := *doc
+	out.Top = doc.Top.Without(key)
+	if vw.advisories == snapshot.Live && !vw.file.Dev {
+		now, err := p.newest(vw.file)
+		if err != nil {
+			return nil, err
+		}
+		if now != nil && now.Top.Has(key) {
+			out.Top = out.Top.With(key, now.Top.Get(key))
+		}
+	}
+	return &out, nil
 }
 
 func (v *view) validFrom() time.Time {
@@ -214,6 +261,10 @@ func (v *view) validFrom() time.Time {
 func (p *Proxy) contentOf(vw *view) (*composer.Document, store.Digest, error) {
 	if vw.in.kind == cooldown {
 		return p.recorded(vw.file, vw.st.Document)
+	}
+	if vw.listed {
+		doc, _, _, err := p.snapshots.Document(vw.in.id, vw.file)
+		return doc, store.Digest{}, err
 	}
 	if vw.binding.Kind == history.WholeDocument {
 		return p.recorded(vw.file, vw.binding.Document)
@@ -247,11 +298,10 @@ func (p *Proxy) serveViewRoot(w http.ResponseWriter, r *http.Request, in world) 
 	if e, _, err := p.currentAnswer(r.Context(), p.rootQuestion()); err == nil {
 		upstreamRoot = e.sourceOr(p, rootKey)
 	}
-	root := composer.DefaultRoot()
-	if upstreamRoot != nil {
-		if parsed, err := composer.ParseRoot(upstreamRoot); err == nil {
-			root = parsed
-		}
+	root, err := parseRoot(upstreamRoot)
+	if err != nil {
+		p.fail(w, r, err)
+		return
 	}
 	o := p.rootOptions()
 	o.World = in.prefix()
@@ -267,7 +317,7 @@ func (p *Proxy) serveViewRoot(w http.ResponseWriter, r *http.Request, in world) 
 		h.Set("X-Snapshot-Instant", in.at.UTC().Format(time.RFC3339))
 	}
 	if in.kind == sealed {
-		h.Set("X-Snapshot-Id", in.id)
+		h.Set("X-Snapshot-Id", in.id.String())
 	}
 	p.writeJSON(w, r, root.Rewrite(v.base, o), cacheLocal)
 }
@@ -276,7 +326,11 @@ func (p *Proxy) serveViewRoot(w http.ResponseWriter, r *http.Request, in world) 
 func (p *Proxy) notice(in world) (string, error) {
 	switch in.kind {
 	case sealed:
-		return p.snapshotNotice(in.id)
+		snap, err := p.snapshots.Get("@" + in.id.String())
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("Stasis: snapshot %s of %s (id %.12s).", snap.Name, snap.Instant.Format(time.RFC3339), snap.ID), nil
 	case cooldown:
 		return fmt.Sprintf("Stasis: releases younger than %s are held back.", ageText(in.age)), nil
 	}
@@ -310,7 +364,7 @@ func (p *Proxy) serveViewList(w http.ResponseWriter, r *http.Request, in world) 
 	var names []string
 	var err error
 	if in.kind == sealed {
-		names, err = p.snapshots.Names(in.id)
+		names, err = p.snapshotNames(in.id)
 	} else {
 		err = p.history.Files(func(f composer.File, st history.State) error {
 			if !f.Dev && st.Ever && (in.kind == cooldown && st.Present() || in.kind == dated) {
@@ -335,6 +389,21 @@ func (p *Proxy) serveViewList(w http.ResponseWriter, r *http.Request, in world) 
 		return
 	}
 	p.writeJSON(w, r, body, cacheLocal)
+}
+
+// snapshotNames lists the packages of a snapshot.
+func (p *Proxy) snapshotNames(id store.Digest) ([]string, error) {
+	m, err := p.snapshots.Manifest(id)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range m.Files {
+		if !e.Absent() && !strings.HasSuffix(e.File, "~dev") {
+			names = append(names, e.File)
+		}
+	}
+	return names, nil
 }
 
 // serveChosen answers the plain addresses, in the world that the client chose

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"stasis/proxy/history"
+	"stasis/store"
 )
 
 // worldKind says how a client wants to see the registry.
@@ -26,7 +27,7 @@ type world struct {
 	at     time.Time // of dated
 	strict bool      // of dated: refuse what is not exact
 	age    time.Duration
-	id     string // of sealed: the digest of its manifest
+	id     store.Digest // of sealed: of its manifest
 }
 
 // prefix is where the world lies below the base URL. The root of an alias
@@ -39,8 +40,8 @@ func (w world) prefix() string {
 			return "/snapshot/" + compactTime(w.at) + ",strict"
 		}
 		return "/snapshot/" + compactTime(w.at)
-	case sealed:
-		return "/s/" + w.id
+	case sealed: // whatever its strictness: what is sealed is complete
+		return "/s/" + w.id.String()
 	case cooldown:
 		return fmt.Sprintf("/cooldown/%ds", int64(w.age/time.Second))
 	}
@@ -50,25 +51,21 @@ func (w world) prefix() string {
 // compactTime writes an instant as 20260301T235959Z.
 func compactTime(t time.Time) string { return t.UTC().Format("20060102T150405Z") }
 
-// settle is how old an instant must be before it can be asked for: younger
-// answers of upstream's edges may still change.
-const settle = 15 * time.Minute
-
 // worldAt finds the world that {when} of /snapshot/{when}/ names: a date, an
 // instant, a snapshot or a channel.
 func (p *Proxy) worldAt(when string) (world, error) {
-	wh, err := history.ParseWhen(when, p.now(), settle)
+	wh, err := history.ParseWhen(when, p.now(), p.o.SnapshotSettle)
 	if err != nil {
 		return world{}, absence(err.Error())
 	}
 	if wh.Name == "" {
 		return world{kind: dated, at: wh.Instant, strict: wh.Strict}, nil
 	}
-	id, err := p.snapshots.Resolve(strings.TrimPrefix(wh.Name, "@"))
+	snap, err := p.snapshots.Resolve(wh.Name)
 	if err != nil {
-		return world{}, absence(fmt.Sprintf("%s is neither a date nor the name of a sealed snapshot or channel here: %v", wh.Text, err))
+		return world{}, absence(fmt.Sprintf("%s is no date, and %v", wh.Text, err))
 	}
-	return world{kind: sealed, id: id}, nil
+	return world{kind: sealed, id: snap.ID, at: snap.Instant, strict: wh.Strict}, nil
 }
 
 // cooldownWorld finds the world of /cooldown/{age}/.
