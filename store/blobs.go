@@ -202,7 +202,7 @@ func openBlobs(ctx context.Context, s *Store) (*blobs, error) {
 // load fills the index: pins, uses, then bodies in order of use.
 func (b *blobs) load(ctx context.Context) error {
 	foreign := 0
-	var bodies []*held
+	var bodies, unreadable []*held
 	err := b.s.view(func(tx *Tx) error {
 		for d := range tx.pins(nil) {
 			b.index.owners[d]++
@@ -216,9 +216,9 @@ func (b *blobs) load(ctx context.Context) error {
 				return ctx.Err()
 			}
 			d, _ := keyDigest(item.Key())
-			r, err := readBlobRecord(item, d)
+			r, err := tx.readBlobRecord(item, d)
 			if err != nil {
-				b.s.corrupt("blob", d.String(), err)
+				unreadable = append(unreadable, &held{digest: d})
 				return nil
 			}
 			if r.driver != b.kind {
@@ -241,6 +241,11 @@ func (b *blobs) load(ctx context.Context) error {
 	slices.SortFunc(bodies, func(x, y *held) int { return int(min(max(x.used-y.used, -1), 1)) })
 	for _, h := range bodies {
 		b.index.add(h)
+	}
+	for batch := range slices.Chunk(unreadable, forgetBatch) {
+		if err := b.forgetRecords(batch); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -269,12 +274,12 @@ func (tx *Tx) each(f Family, fn func(item *badger.Item) error) error {
 	return nil
 }
 
-func readBlobRecord(item *badger.Item, d Digest) (blobRecord, error) {
+func (tx *Tx) readBlobRecord(item *badger.Item, d Digest) (blobRecord, error) {
 	var r blobRecord
-	err := readItem(item, item.Key(), "blob", d.String, func(body []byte) error {
+	err := tx.read(item, item.KeyCopy(nil), "blob", d.String, func(body []byte) error {
 		var ok bool
 		if r, ok = decodeBlobRecord(body); !ok {
-			return damaged("blob", d.String(), "its record cannot be read")
+			return tx.damaged("blob", d.String(), "its record cannot be read")
 		}
 		return nil
 	})
@@ -289,9 +294,9 @@ func (tx *Tx) blobRecord(d Digest) (blobRecord, error) {
 		return blobRecord{}, missing("blob", d.String())
 	}
 	if err != nil {
-		return blobRecord{}, damaged("blob", d.String(), err.Error())
+		return blobRecord{}, tx.damaged("blob", d.String(), err.Error())
 	}
-	return readBlobRecord(item, d)
+	return tx.readBlobRecord(item, d)
 }
 
 func (b *blobs) liveBytes() int64 {
@@ -349,7 +354,14 @@ func (b *blobs) forget(bodies []*held) error {
 func (b *blobs) forgetSome(bodies []*held) error {
 	b.catalogue.Lock()
 	defer b.catalogue.Unlock()
-	err := b.s.update(func(tx *Tx) error {
+	if err := b.forgetRecords(bodies); err != nil {
+		return err
+	}
+	return b.driver.remove(b.removable(bodies))
+}
+
+func (b *blobs) forgetRecords(bodies []*held) error {
+	return b.s.update(func(tx *Tx) error {
 		for _, h := range bodies {
 			if r, err := tx.blobRecord(h.digest); err == nil && r.id != h.id {
 				continue
@@ -363,10 +375,6 @@ func (b *blobs) forgetSome(bodies []*held) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return b.driver.remove(b.removable(bodies))
 }
 
 // removable returns the bodies, without records by now, whose bytes may go. Chunks are gone when

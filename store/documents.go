@@ -66,8 +66,13 @@ func (tx *Tx) PutDocument(body []byte) (Digest, error) {
 	if !tx.write {
 		return d, errors.New("put a document in a view: use Update")
 	}
-	if held, err := tx.has(digestKey(familyDocument, d)); held || err != nil {
+	held, err := tx.has(digestKey(familyDocument, d))
+	if err != nil {
 		return d, err
+	}
+	spoiled := tx.s.damage.spoiled(d)
+	if held && !spoiled {
+		return d, nil
 	}
 	codec, packed := tx.s.codec.pack(body)
 	info := documentInfo{codec: codec, size: int64(len(body)), packed: int64(len(packed)),
@@ -84,9 +89,14 @@ func (tx *Tx) PutDocument(body []byte) (Digest, error) {
 	if err := tx.set(digestKey(familyDocument, d), info.encode()); err != nil {
 		return d, err
 	}
-	tx.documents.n++
-	tx.documents.size += info.size
-	tx.documents.packed += info.packed
+	if spoiled {
+		tx.healed = append(tx.healed, d)
+	}
+	if !held {
+		tx.documents.n++
+		tx.documents.size += info.size
+		tx.documents.packed += info.packed
+	}
 	return d, nil
 }
 
@@ -120,8 +130,17 @@ func (tx *Tx) releaseParts() {
 }
 
 // Document returns the document with digest d. The bytes were compared with
-// the digest; when they do not match, the error is ErrCorrupt.
+// the digest; when they do not match, the error is ErrCorrupt, and the next
+// PutDocument writes the document anew.
 func (tx *Tx) Document(d Digest) ([]byte, error) {
+	body, err := tx.document(d)
+	if errors.Is(err, ErrCorrupt) {
+		tx.s.damage.spoil(d)
+	}
+	return body, err
+}
+
+func (tx *Tx) document(d Digest) ([]byte, error) {
 	info, err := tx.documentInfo(d)
 	if err != nil {
 		return nil, err
@@ -130,27 +149,27 @@ func (tx *Tx) Document(d Digest) ([]byte, error) {
 	for i := range info.parts {
 		err := tx.get(partKey(d, i), "document", d.String, func(body []byte) error {
 			if int64(len(packed)+len(body)) > info.packed {
-				return damaged("document", d.String(), "its parts are longer than its header says")
+				return tx.damaged("document", d.String(), "its parts are longer than its header says")
 			}
 			packed = append(packed, body...)
 			return nil
 		})
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, damaged("document", d.String(), "a part is missing")
+			return nil, tx.damaged("document", d.String(), "a part is missing")
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	if int64(len(packed)) != info.packed {
-		return nil, damaged("document", d.String(), "its parts are shorter than its header says")
+		return nil, tx.damaged("document", d.String(), "its parts are shorter than its header says")
 	}
 	body, err := tx.s.codec.unpack(info.codec, packed, info.size)
 	if err != nil {
-		return nil, damaged("document", d.String(), err.Error())
+		return nil, tx.damaged("document", d.String(), err.Error())
 	}
 	if SumDigest(body) != d {
-		return nil, damaged("document", d.String(), "it does not match its digest")
+		return nil, tx.damaged("document", d.String(), "it does not match its digest")
 	}
 	return body, nil
 }
@@ -165,7 +184,7 @@ func (tx *Tx) documentInfo(d Digest) (documentInfo, error) {
 	err := tx.get(digestKey(familyDocument, d), "document", d.String, func(body []byte) error {
 		var ok bool
 		if info, ok = decodeDocumentInfo(body); !ok {
-			return damaged("document", d.String(), "its header cannot be read")
+			return tx.damaged("document", d.String(), "its header cannot be read")
 		}
 		return nil
 	})

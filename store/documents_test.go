@@ -132,28 +132,54 @@ func TestPartsWithoutDocumentAreSwept(t *testing.T) {
 }
 
 func TestDamagedDocumentIsNeverDelivered(t *testing.T) {
-	s := open(t, store.Options{})
-	for name, body := range someDocuments() {
-		if len(body) == 0 {
-			continue
-		}
+	alerts := map[string]int{}
+	s := open(t, store.Options{Alert: func(kind, subject, _ string) { alerts[kind+" "+subject]++ }})
+	docs := someDocuments()
+	delete(docs, "empty")
+	put := func(body []byte) {
+		t.Helper()
 		update(t, s, func(tx *store.Tx) error { _, err := tx.PutDocument(body); return err })
+	}
+	for name, body := range docs {
+		put(body)
 		if err := store.DamageDocument(s, store.SumDigest(body), 20); err != nil {
 			t.Fatal(err)
 		}
 		view(t, s, func(tx *store.Tx) error {
-			if got, err := tx.Document(store.SumDigest(body)); !errors.Is(err, store.ErrCorrupt) {
-				t.Errorf("%s: got %d bytes, %v, want ErrCorrupt", name, len(got), err)
+			for range 2 {
+				if got, err := tx.Document(store.SumDigest(body)); !errors.Is(err, store.ErrCorrupt) {
+					t.Errorf("%s: got %d bytes, %v, want ErrCorrupt", name, len(got), err)
+				}
 			}
 			return nil
 		})
 	}
-	found := 0
-	if _, err := s.Verify(t.Context(), func(p store.Problem) {
-		if p.Kind == "document" {
-			found++
+	if len(alerts) != len(docs) || alerts["corrupt document "+store.SumDigest(docs["text"]).String()] != 1 {
+		t.Errorf("alerts: %v, want one for each of %d documents", alerts, len(docs))
+	}
+	problems := func() (n int) {
+		t.Helper()
+		if _, err := s.Verify(t.Context(), func(p store.Problem) { n++ }); err != nil {
+			t.Fatal(err)
 		}
-	}); err != nil || found != len(someDocuments())-1 {
-		t.Errorf("Verify finds %d damaged documents, %v", found, err)
+		return n
+	}
+	if n := problems(); n != len(docs) {
+		t.Errorf("Verify finds %d problems, want %d", n, len(docs))
+	}
+	for name, body := range docs {
+		put(body)
+		view(t, s, func(tx *store.Tx) error {
+			if got, err := tx.Document(store.SumDigest(body)); err != nil || !bytes.Equal(got, body) {
+				t.Errorf("%s, put again: %d bytes, %v", name, len(got), err)
+			}
+			return nil
+		})
+	}
+	if n := problems(); n != 0 {
+		t.Errorf("Verify finds %d problems after healing", n)
+	}
+	if u := s.Usage(); u.Documents != int64(len(docs)) {
+		t.Errorf("%d documents are counted, want %d", u.Documents, len(docs))
 	}
 }

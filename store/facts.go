@@ -57,6 +57,7 @@ type Tx struct {
 	puts      int        // values written; an update without any may go below the floor
 	bytes     int64      // about what they take in the log
 	documents docCounter // documents this transaction adds
+	healed    []Digest   // documents it writes anew because they were damaged
 	parts     []Digest   // documents whose parts were written ahead of this transaction
 }
 
@@ -118,6 +119,7 @@ func (s *Store) tryUpdate(fn func(tx *Tx) error) error {
 		return writeError(err)
 	}
 	s.documents.add(tx.documents)
+	s.damage.healed(tx.healed)
 	return nil
 }
 
@@ -147,20 +149,19 @@ func (tx *Tx) get(key []byte, kind string, subject func() string, fn func(body [
 		return missing(kind, subject())
 	}
 	if err != nil {
-		return damaged(kind, subject(), err.Error())
+		return tx.damaged(kind, subject(), err.Error())
 	}
-	return readItem(item, key, kind, subject, fn)
+	return tx.read(item, key, kind, subject, fn)
 }
 
-func readItem(item *badger.Item, key []byte, kind string, subject func() string, fn func(body []byte) error) error {
-	err := item.Value(func(val []byte) error {
+func (tx *Tx) read(item *badger.Item, key []byte, kind string, subject func() string, fn func(body []byte) error) error {
+	return item.Value(func(val []byte) error {
 		body, why := unframe(key, val)
 		if why != "" {
-			return damaged(kind, subject(), why)
+			return tx.damaged(kind, subject(), why)
 		}
 		return fn(body)
 	})
-	return err
 }
 
 // has reports whether key exists, without reading its value.

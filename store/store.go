@@ -51,6 +51,7 @@ type Store struct {
 
 	codec     *codec
 	documents documentCount
+	damage    damage
 
 	operations operations
 }

@@ -27,7 +27,7 @@ func (t Table[T]) Get(tx *Tx, key ...string) (T, error) {
 		return v, err
 	}
 	err = tx.get(k, t.Name, func() string { return spell(key) }, func(body []byte) error {
-		return t.decode(body, key, &v)
+		return t.decode(tx, body, key, &v)
 	})
 	return v, err
 }
@@ -78,7 +78,7 @@ func (t Table[T]) ScanFrom(tx *Tx, prefix []string, from string, fn func(key []s
 	if err != nil {
 		return err
 	}
-	return tx.scan(p, append(bytes.Clone(p), from...), false, t.each(fn))
+	return tx.scan(p, append(bytes.Clone(p), from...), false, t.each(tx, fn))
 }
 
 // ScanReverse is Scan backwards, starting at the last record whose key part
@@ -89,13 +89,13 @@ func (t Table[T]) ScanReverse(tx *Tx, prefix []string, from string, fn func(key 
 		return err
 	}
 	if from == "" {
-		return tx.scanBack(p, after(p), nil, t.each(fn))
+		return tx.scanBack(p, after(p), nil, t.each(tx, fn))
 	}
 	late := func(key []byte) bool {
 		part, _, _ := bytes.Cut(key[len(p):], []byte{separator})
 		return string(part) > from
 	}
-	return tx.scanBack(p, append(append(bytes.Clone(p), from...), separator+1), late, t.each(fn))
+	return tx.scanBack(p, append(append(bytes.Clone(p), from...), separator+1), late, t.each(tx, fn))
 }
 
 // after is a key past every key that begins with p, which ends in a separator.
@@ -105,27 +105,27 @@ func after(p []byte) []byte {
 	return k
 }
 
-func (t Table[T]) each(fn func(key []string, v T) error) func(key, value []byte) error {
+func (t Table[T]) each(tx *Tx, fn func(key []string, v T) error) func(key, value []byte) error {
 	return func(k, value []byte) error {
 		_, key, ok := splitKey(k)
 		if !ok {
-			return damaged(t.Name, fmt.Sprintf("%q", k), "the key cannot be read")
+			return tx.damaged(t.Name, fmt.Sprintf("%q", k), "the key cannot be read")
 		}
 		body, why := unframe(k, value)
 		if why != "" {
-			return damaged(t.Name, spell(key), why)
+			return tx.damaged(t.Name, spell(key), why)
 		}
 		var v T
-		if err := t.decode(body, key, &v); err != nil {
+		if err := t.decode(tx, body, key, &v); err != nil {
 			return err
 		}
 		return fn(key, v)
 	}
 }
 
-func (t Table[T]) decode(body []byte, key []string, v *T) error {
+func (t Table[T]) decode(tx *Tx, body []byte, key []string, v *T) error {
 	if err := json.Unmarshal(body, v); err != nil {
-		return damaged(t.Name, spell(key), err.Error())
+		return tx.damaged(t.Name, spell(key), err.Error())
 	}
 	return nil
 }
