@@ -31,7 +31,7 @@ func made(s *standin.Server) {
 		{Name: "acme/source-only", Version: "1.1.0", Dist: "none"},
 		{Name: "acme/tarred", Version: "1.0.0", Dist: "tar"},
 		{Name: "acme/tarred", Version: "1.1.0", Dist: "tar.gz"},
-		{Name: "acme/plugin", Version: "1.0.0", Type: "composer-plugin", Require: map[string]string{"composer-plugin-api": "^2.0"}},
+		{Name: "acme/plugin", Version: "1.0.0", Type: "composer-plugin", Require: map[string]string{"composer-plugin-api": "^2.0"}, Extra: map[string]any{"extra": map[string]string{"class": "Acme\\Plugin\\Thing"}}},
 		{Name: "acme/provider", Version: "1.0.0", Provide: map[string]string{"acme/virtual": "1.0"}},
 	} {
 		s.Publish(r)
