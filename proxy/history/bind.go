@@ -84,17 +84,15 @@ func (b *bound) UnmarshalJSON(body []byte) error {
 	return nil
 }
 
-// short spells a word by its first letter; the words of each type differ there.
+// short spells a word by its first two letters; the words of each type differ
+// there.
 func short[S ~string](word S) string {
-	if word == "" {
-		return ""
-	}
-	return string(word[:1])
+	return string(word[:min(2, len(word))])
 }
 
-func long[S ~string](letter string, words ...S) (S, bool) {
+func long[S ~string](letters string, words ...S) (S, bool) {
 	for _, w := range words {
-		if short(w) == letter {
+		if short(w) == letters {
 			return w, true
 		}
 	}

@@ -12,8 +12,8 @@ import (
 
 // Observation is one answer of upstream about one file.
 type Observation struct {
-	// AskedAt is when the request was sent: the answer describes a moment not
-	// before it.
+	// AskedAt is when the request was sent: the answer describes a moment
+	// between it and the time Observe is called.
 	AskedAt time.Time
 	// Unchanged is true for a 304: the current revision still holds.
 	Unchanged bool
@@ -22,6 +22,8 @@ type Observation struct {
 	Body []byte
 	// LastModified and ETag are upstream's headers, verbatim.
 	LastModified, ETag string
+	// Date is upstream's own time of the answer; zero when it gave none.
+	Date time.Time
 	// Via says how we came to ask.
 	Via Via
 }
@@ -29,7 +31,7 @@ type Observation struct {
 // Change is what an observation did.
 type Change struct {
 	State  State
-	New    bool    // a new revision was recorded
+	New    bool    // the document is another one than before
 	Retags []Retag // stable versions whose reference changed
 }
 
@@ -55,17 +57,20 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 	if o.Body != nil {
 		digest = store.SumDigest(o.Body)
 	}
-	if prev.Known() && prev.Document == digest {
+	same := prev.Known() && prev.Document == digest
+	if same && h.continues(prev, o) {
 		return h.confirm(f, at, o, prev.Seq)
 	}
 
-	validFrom := startOf(o, prev, at)
+	validFrom := startOf(o, prev, later(at, h.now().UTC()))
 	var retags []Retag
-	if o.Body != nil {
+	switch {
+	case same:
+	case o.Body != nil:
 		if retags, err = h.recordReferences(f, prev, o, at); err != nil {
 			return Change{}, err
 		}
-	} else if prev.Present() {
+	case prev.Present():
 		if err := h.closeReferences(f, prev, o, at); err != nil {
 			return Change{}, err
 		}
@@ -118,7 +123,23 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 	if err != nil {
 		return Change{}, fmt.Errorf("record %s: %w", f, err)
 	}
-	return Change{State: next, New: true, Retags: retags}, nil
+	return Change{State: next, New: !same, Retags: retags}, nil
+}
+
+// continues reports whether an answer with the bytes we have means that they
+// were there all the time. When upstream wrote the file after our last
+// confirmation, or announced that it did, there may have been something else
+// in between, such as a version that was published and withdrawn: then a
+// revision of its own begins. An answer without a date continues the
+// revision unless the feed is followed and knows better, or should have and was
+// not read.
+func (h *History) continues(prev State, o Observation) bool {
+	lm, ok := ParseHTTPTime(o.LastModified)
+	if o.Body == nil || !ok {
+		followed := !h.Feed().Until.IsZero()
+		return prev.AnnouncedAt.IsZero() && !(followed && h.confirmed(prev).Before(o.AskedAt.Add(-edgeAge)))
+	}
+	return o.LastModified == prev.LastModified || !lm.After(h.confirmed(prev).Add(time.Second))
 }
 
 var errOvertaken = errors.New("another observation came in between")
@@ -159,26 +180,32 @@ func (s State) before(t time.Time) time.Time {
 }
 
 // unsettled reports whether a document was fetched in the second of its own
-// date. Upstream's dates are no finer, so it may change once more without its
+// date, by upstream's clock if that is known. Upstream's dates are no finer, so it may change once more without its
 // date changing.
 func unsettled(o Observation) bool {
 	lm, ok := ParseHTTPTime(o.LastModified)
-	return o.Body != nil && ok && o.AskedAt.Before(lm.Add(time.Second))
+	date := o.Date
+	if date.IsZero() {
+		date = o.AskedAt
+	}
+	return o.Body != nil && ok && date.Before(lm.Add(time.Second))
 }
 
 // startOf decides when a new revision began: upstream's Last-Modified unless
 // there is none, it lies in the future, or it lies before the revision that it
-// replaces (a rollback re-publishes old bytes under an old date).
-// Revisions begin one after the other, even when our clock was set back.
-func startOf(o Observation, prev State, at time.Time) time.Time {
+// replaces (a rollback re-publishes old bytes under an old date). Otherwise it
+// began when the answer was here, at the latest: things may have changed while
+// the question was under way. Revisions begin one after the other, even when
+// our clock was set back.
+func startOf(o Observation, prev State, received time.Time) time.Time {
 	lm, ok := ParseHTTPTime(o.LastModified)
-	if o.Body != nil && ok && !lm.After(at) && (!prev.Known() || lm.After(prev.ValidFrom)) {
+	if o.Body != nil && ok && !lm.After(received) && (!prev.Known() || lm.After(prev.ValidFrom)) {
 		return lm
 	}
-	if prev.Known() && !at.After(prev.ValidFrom) {
+	if prev.Known() && !received.After(prev.ValidFrom) {
 		return prev.ValidFrom.Add(time.Second)
 	}
-	return at
+	return received
 }
 
 // confirmedBefore is the last instant at which the revision in cur is known to

@@ -12,6 +12,10 @@ import (
 // prove that the tag was moved: more than any clock or zone is wrong by.
 const moved = 24 * time.Hour
 
+// skewed is how far our clock and the registry's may be apart: a document's
+// date that lies in our future by less is ours to correct, not a lie.
+const skewed = 30 * time.Second
+
 // Visible says since when a version of a document can be assumed to have been
 // offered by upstream: since its publication; or since its commit, when that
 // is so much newer that the tag must have been moved, which Packagist allowed
@@ -24,7 +28,7 @@ func Visible(v composer.Version, docLastModified time.Time) (at time.Time, estim
 		return docLastModified, false
 	case v.Published.IsZero():
 		at, estimated = v.Time, true
-	case v.Published.Add(moved).Before(v.Time) && !v.Time.After(docLastModified):
+	case v.Published.Add(moved).Before(v.Time) && !v.Time.After(docLastModified.Add(skewed)):
 		at = v.Time
 	default:
 		at = v.Published
