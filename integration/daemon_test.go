@@ -131,7 +131,8 @@ func (d *daemon) start() {
 	if err := cmd.Start(); err != nil {
 		d.t.Fatalf("stasis serve does not start: %v", err)
 	}
-	d.cmd, d.exited = cmd, make(chan error, 1)
+	exited := make(chan error, 1)
+	d.cmd, d.exited = cmd, exited
 	spoke := make(chan struct{}, 1)
 	go func() {
 		lines := bufio.NewScanner(stderr)
@@ -143,8 +144,8 @@ func (d *daemon) start() {
 			default:
 			}
 		}
-		d.exited <- cmd.Wait()
-		close(d.exited)
+		exited <- cmd.Wait()
+		close(exited)
 	}()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -160,7 +161,7 @@ func (d *daemon) start() {
 		select {
 		case <-spoke:
 		case <-tick.C:
-		case err := <-d.exited:
+		case err := <-exited:
 			d.cmd = nil
 			d.t.Fatalf("stasis serve ended before it was ready: %v\n%s", err, d.log)
 		case <-ctx.Done():
