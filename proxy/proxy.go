@@ -64,7 +64,7 @@ type Options struct {
 	UpstreamTimeout      time.Duration // bound of one shared metadata fetch, retries included; default 60 s
 	MaxDocumentSize      int64         // bytes of one metadata document; default 128 MiB
 	MaxArchiveSize       int64         // bytes of one archive; default 2 GiB
-	HotSize              int64         // bytes of ready answers kept in memory; default 128 MiB
+	HotSize              int64         // bytes of ready answers kept in memory; default 128 MiB, negative for none
 
 	// Mirror keeps upstream's dist URLs and advertises this program as their
 	// preferred mirror, instead of rewriting them.

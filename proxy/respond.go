@@ -101,13 +101,22 @@ type problem struct {
 	Warning string `json:"warning,omitempty"`
 }
 
-// refuse answers with an error status and one sentence.
+// refuse answers with an error status and one sentence. Composer prints it,
+// except for a 404, which is an everyday answer (virtual packages).
 func refuse(w http.ResponseWriter, r *http.Request, status int, message string, retry time.Duration) {
 	pr := problem{Status: "error", Message: message}
 	if status != http.StatusNotFound {
-		// A 404 is an everyday answer (virtual packages); printing it would be noise.
 		pr.Warning = message
 	}
+	writeProblem(w, r, status, pr, retry)
+}
+
+// refuseAloud is refuse, with a sentence that Composer prints in any case.
+func refuseAloud(w http.ResponseWriter, r *http.Request, status int, message string, retry time.Duration) {
+	writeProblem(w, r, status, problem{Status: "error", Message: message, Warning: message}, retry)
+}
+
+func writeProblem(w http.ResponseWriter, r *http.Request, status int, pr problem, retry time.Duration) {
 	body, err := json.Marshal(pr)
 	if err != nil {
 		panic(err) // three strings

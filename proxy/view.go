@@ -429,7 +429,7 @@ func (p *Proxy) serveChosen(w http.ResponseWriter, r *http.Request, rest string)
 func (p *Proxy) serveWorld(w http.ResponseWriter, r *http.Request, in world, err error, rest string) {
 	if err != nil {
 		a := classify(err)
-		refuse(w, r, a.status, a.message, a.retry)
+		refuseAloud(w, r, a.status, a.message, a.retry)
 		return
 	}
 	file, isDocument := strings.CutPrefix(rest, "p2/")

@@ -55,7 +55,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger) (
 		RevalidateWait: cfg.Proxy.RevalidateWait, NegativeTTL: cfg.Proxy.NegativeTTL,
 		ArchiveTTL: cfg.Proxy.ArchiveTTL, FeedInterval: cfg.Proxy.FeedInterval,
 		UpstreamTimeout: cfg.Proxy.UpstreamTimeout,
-		MaxArchiveSize:  int64(cfg.Proxy.MaxArchiveSize), HotSize: int64(cfg.Proxy.HotSize),
+		MaxArchiveSize:  int64(cfg.Proxy.MaxArchiveSize), HotSize: hotSize(cfg.Proxy.HotSize),
 		Mirror:         cfg.Proxy.DistMode == "mirror",
 		NotifyUpstream: cfg.Proxy.NotifyUpstream,
 		Reserved:       names.Has,
@@ -104,6 +104,14 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger) (
 		<-tidying
 		return errors.Join(p.Close(), st.Close(), lines.Close())
 	}), nil
+}
+
+// hotSize turns the setting's 0, nothing in memory, into the proxy's way to say so.
+func hotSize(s config.Size) int64 {
+	if s == 0 {
+		return -1
+	}
+	return int64(s)
 }
 
 // basePath is the path of the external URL.
