@@ -27,7 +27,7 @@ func (b *build) gather(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, store.ErrNoSpace):
-			return fmt.Errorf("not all archives can be kept: %w", err) // the others would not fit either
+			return fmt.Errorf("not all archives can be kept: %w", b.s.noRoom(err)) // the others would not fit either
 		case err != nil:
 			b.lack(Missing{Package: w.name.String(), Version: w.normalized, Reference: w.reference, Reason: err.Error()})
 		case held:
@@ -70,4 +70,14 @@ func (b *build) keep(ctx context.Context, w wanted, v composer.Version) (Body, b
 			return Body{}, false, err
 		}
 	}
+}
+
+// noRoom puts the limit of pinned archives into words when that is what was
+// reached.
+func (s *Snapshots) noRoom(err error) error {
+	u := s.store.Usage()
+	if u.Low || u.PinnedLimit == 0 {
+		return err
+	}
+	return problemf(store.ErrNoSpace, "%d of the %d bytes that PROXY_MAX_PINNED_SIZE allows are taken; delete snapshots or allow more", u.PinnedBytes, u.PinnedLimit)
 }

@@ -267,7 +267,7 @@ func (in *intake) run(r io.Reader, info Bundle, m *Manifest, name, by string, a 
 		err = in.flush()
 	}
 	if errors.Is(err, store.ErrNoSpace) {
-		return Snapshot{}, fmt.Errorf("the bundle does not fit: %w", err)
+		return Snapshot{}, fmt.Errorf("the bundle does not fit: %w", s.noRoom(err))
 	}
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("keep what is in the bundle: %w", err)

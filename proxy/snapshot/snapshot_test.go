@@ -223,7 +223,9 @@ func TestPinsBeyondTheLimitAreRefused(t *testing.T) {
 	if err != nil || snap.State != snapshot.Incomplete || snap.MissingTotal != 1 {
 		t.Fatalf("%+v, %v", snap, err)
 	}
-	t.Log(snap.Missing[0].Reason)
+	if want := "not all archives can be kept: 960 of the 1500 bytes that PROXY_MAX_PINNED_SIZE allows are taken; delete snapshots or allow more"; snap.Missing[0].Reason != want {
+		t.Errorf("the reason is %q, want %q", snap.Missing[0].Reason, want)
+	}
 	w.wantPinned(ref(1))
 }
 

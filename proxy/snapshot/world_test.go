@@ -23,7 +23,7 @@ import (
 // world is an upstream made up for a test, in front of a real history in a
 // real store.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	opts  store.Options
 	store *store.Store
@@ -36,7 +36,7 @@ type world struct {
 	archives map[string][]byte    // by reference
 	held     map[string]store.Digest
 	down     bool
-	denied   map[string]bool              // references that policies hide
+	denied   map[string]bool               // references that policies hide
 	onFetch  func(context.Context, string) // called outside mu, with the reference
 	fetched  int
 }
@@ -48,7 +48,7 @@ type published struct {
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func newWorld(t *testing.T, change ...func(*store.Options)) *world {
+func newWorld(t testing.TB, change ...func(*store.Options)) *world {
 	t.Helper()
 	w := &world{
 		t: t, dir: t.TempDir(), now: start, files: map[string]published{}, archives: map[string][]byte{},
@@ -382,7 +382,7 @@ func (w *world) archive(d store.Digest) ([]byte, error) {
 	return io.ReadAll(b)
 }
 
-func parseFile(t *testing.T, s string) composer.File {
+func parseFile(t testing.TB, s string) composer.File {
 	t.Helper()
 	f, err := composer.ParseFile(s)
 	if err != nil {
@@ -392,7 +392,7 @@ func parseFile(t *testing.T, s string) composer.File {
 }
 
 // lockFile writes a composer.lock.
-func lockFile(t *testing.T, packages map[string]release) []byte {
+func lockFile(t testing.TB, packages map[string]release) []byte {
 	t.Helper()
 	var list []composer.Object
 	for name, r := range packages {
@@ -406,7 +406,7 @@ func lockFile(t *testing.T, packages map[string]release) []byte {
 	return text
 }
 
-func wantError(t *testing.T, err, kind error, words ...string) {
+func wantError(t testing.TB, err, kind error, words ...string) {
 	t.Helper()
 	if !errors.Is(err, kind) {
 		t.Errorf("the error is %v, want one of the kind %q", err, kind)
