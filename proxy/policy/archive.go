@@ -12,11 +12,15 @@ import (
 // or nil. Archives have one address for all views, so the view is the live one
 // with the minimum release age that counts by default; its At is ignored.
 //
+// Version and reference may be given as they stand in the archive's address,
+// which hashes some of them.
+//
 // Content is denied whatever name it goes by: when any version at the same
 // reference is denied, so is this one.
-func (p *Policy) Archive(n composer.Name, normalized, reference string, facts Facts, v View) (*Denial, error) {
+func (p *Policy) Archive(n composer.Name, version, reference string, facts Facts, v View) (*Denial, error) {
 	v.At = time.Time{}
 	e := p.evaluate(n, &facts, v)
+	normalized, reference := e.recognize(version, reference)
 	if d := e.denial(normalized, reference); d != nil {
 		return d, nil
 	}
@@ -34,6 +38,23 @@ func (p *Policy) Archive(n composer.Name, normalized, reference string, facts Fa
 		return nil, nil
 	}
 	return e.youngArchive(normalized, reference)
+}
+
+// recognize finds the version and the reference that an address means.
+func (e *evaluation) recognize(version, reference string) (normalized, ref string) {
+	normalized, ref = version, reference
+	if n, err := composer.NormalizeVersion(version); err == nil {
+		normalized = n
+	}
+	for _, r := range e.facts.References {
+		if composer.VersionKey(r.Normalized) == version {
+			normalized = r.Normalized
+		}
+		if composer.ReferenceKey(r.Reference) == reference {
+			ref = r.Reference
+		}
+	}
+	return normalized, ref
 }
 
 // retaggedArchive refuses the reference that a stable version was moved to,
