@@ -119,7 +119,7 @@ func (tx *Tx) putPartsAhead(d Digest, packed []byte) error {
 		}
 		packed = packed[n:]
 	}
-	return nil
+	return s.sync.sync()
 }
 
 func (tx *Tx) releaseParts() {

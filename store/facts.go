@@ -15,14 +15,13 @@ const conflictRetries = 64
 
 // openFacts opens the database of records and documents.
 //
-// SyncWrites, because a record that was acknowledged must survive a power cut.
-// Values stay in the LSM tree (threshold above every part we write), so that
+// Every commit is synced, by us, see syncGroup. Values stay in the LSM tree (threshold above every part we write), so that
 // compaction alone gives space back and no value-log collection is needed. The
 // memtable size bounds a transaction (15 % of it) and what a full disk must
 // still take at the next Open. Blocks are checked when they are read.
 func openFacts(path string, log *slog.Logger) (*badger.DB, error) {
 	return openDatabase(badger.DefaultOptions(path).
-		WithSyncWrites(true).
+		WithSyncWrites(false).
 		WithMemTableSize(factsMemTable).
 		WithNumMemtables(2).
 		WithNumLevelZeroTables(2).
@@ -54,7 +53,8 @@ type Tx struct {
 	txn   *badger.Txn
 	write bool
 
-	puts      int        // values written; an update without any may go below the floor
+	puts      int // values written; an update without any may go below the floor
+	deletes   int
 	bytes     int64      // about what they take in the log
 	documents docCounter // documents this transaction adds
 	healed    []Digest   // documents it writes anew because they were damaged
@@ -118,6 +118,11 @@ func (s *Store) tryUpdate(fn func(tx *Tx) error) error {
 	if err := txn.Commit(); err != nil {
 		return writeError(err)
 	}
+	if tx.puts+tx.deletes > 0 {
+		if err := s.sync.sync(); err != nil {
+			return fmt.Errorf("update facts: %w", err)
+		}
+	}
 	s.documents.add(tx.documents)
 	s.damage.healed(tx.healed)
 	return nil
@@ -138,6 +143,7 @@ func (tx *Tx) delete(key []byte) error {
 	if !tx.write {
 		return errors.New("delete in a view: use Update")
 	}
+	tx.deletes++
 	return writeError(tx.txn.Delete(key))
 }
 

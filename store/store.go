@@ -47,6 +47,7 @@ type Store struct {
 	lock  *folderLock
 	space *space
 	facts *badger.DB
+	sync  syncGroup
 	blobs *blobs
 
 	codec     *codec
@@ -102,7 +103,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.codec, err = newCodec(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if s.facts, err = openFacts(filepath.Join(o.Path, "facts"), s.log); err != nil {
+	facts := filepath.Join(o.Path, "facts")
+	s.sync.run = (&factsSync{dir: facts}).run
+	if s.facts, err = openFacts(facts, s.log); err != nil {
 		return nil, fmt.Errorf("open store: facts in %s: %w", o.Path, err)
 	}
 	if err := ctx.Err(); err != nil {
