@@ -130,12 +130,12 @@ func TestBundleIsAnOrdinaryTarFile(t *testing.T) {
 }
 
 // wantNothing checks that an instance has nothing of a bundle.
-func (w *world) wantNothing(what string) {
-	w.t.Helper()
+func (w *world) wantNothing(t testing.TB, what string) {
+	t.Helper()
 	list, err := w.snaps.List()
 	u := w.store.Usage()
 	if err != nil || len(list) != 0 || u.Blobs != 0 || u.Documents != 0 || u.PinnedBytes != 0 {
-		w.t.Fatalf("%s: there are %d snapshots, %d archives and %d documents: %v", what, len(list), u.Blobs, u.Documents, err)
+		t.Fatalf("%s: there are %d snapshots, %d archives and %d documents: %v", what, len(list), u.Blobs, u.Documents, err)
 	}
 }
 
@@ -159,7 +159,7 @@ func TestDamagedBundlesAreRefusedWhole(t *testing.T) {
 		bad[i] ^= byte(1 + r.IntN(255))
 		refused(fmt.Sprintf("byte %d changed from %#x to %#x", i, bundle[i], bad[i]), bad)
 	}
-	w.wantNothing("changed bytes")
+	w.wantNothing(t, "changed bytes")
 	for n := 0; n < len(bundle); n += 1 + r.IntN(200) {
 		refused(fmt.Sprintf("cut after %d bytes", n), bundle[:n])
 	}
@@ -168,7 +168,7 @@ func TestDamagedBundlesAreRefusedWhole(t *testing.T) {
 	refused("itself twice", append(bytes.Clone(bundle), bundle...))
 	refused("a block moved", append(bytes.Clone(bundle[:512*8]), append(bytes.Clone(bundle[512*9:]), bundle[512*8:512*9]...)...))
 	refused("text", []byte("this is no bundle"))
-	w.wantNothing("all damage")
+	w.wantNothing(t, "all damage")
 	if _, err := w.snaps.Import(context.Background(), bytes.NewReader(bundle), "", "", w); err != nil {
 		t.Errorf("the bundle itself: %v", err)
 	}

@@ -89,6 +89,6 @@ func FuzzImport(f *testing.F) {
 		if !errors.Is(err, snapshot.ErrDamaged) {
 			t.Errorf("%q at %d gives %v", patch, at, err)
 		}
-		w.wantNothing("a changed bundle")
+		w.wantNothing(t, "a changed bundle")
 	})
 }
