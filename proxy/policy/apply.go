@@ -155,7 +155,9 @@ func (e *evaluation) retag(s *shown) error {
 		s.gone = true
 		return nil
 	}
-	old, err := e.entry(first)
+	// The entry from before the change, so that it is the same whenever asked.
+	moved, _ := e.recorded(s.version.Normalized, s.reference)
+	old, err := e.entry(first, moved.FirstSeen)
 	if err != nil {
 		return err
 	}
@@ -188,9 +190,9 @@ func (e *evaluation) hold(s *shown) {
 	}
 }
 
-// entry reads an older state of a version.
-func (e *evaluation) entry(r history.Reference) (composer.Object, error) {
-	o, err := e.facts.entry(r)
+// entry reads the state of a version before an instant.
+func (e *evaluation) entry(r history.Reference, before time.Time) (composer.Object, error) {
+	o, err := e.facts.entry(r, before)
 	if err != nil {
 		return nil, fmt.Errorf("read %s %s at %s: %w", e.name, r.Version, short(r.Reference), err)
 	}

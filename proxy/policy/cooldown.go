@@ -98,13 +98,17 @@ func (e *evaluation) olderHead(s *shown) (bool, error) {
 	heads := slices.Clone(e.known[s.version.Normalized])
 	slices.SortStableFunc(heads, func(a, b history.Reference) int { return b.FirstSeen.Compare(a.FirstSeen) })
 	for _, r := range heads {
-		if r.Reference == s.reference || e.clock(r, r.Published, true).Add(e.view.MinAge).After(e.view.Now) {
+		if r.Reference == s.reference {
+			continue
+		}
+		if due := e.clock(r, r.Published, true).Add(e.view.MinAge); due.After(e.view.Now) {
+			e.changes(due)
 			continue
 		}
 		if e.denial(r.Normalized, r.Reference) != nil {
 			continue
 		}
-		o, err := e.entry(r)
+		o, err := e.entry(r, e.view.Now)
 		if err != nil {
 			return false, err
 		}

@@ -49,9 +49,10 @@ type Facts struct {
 	// FirstModified and FirstModifiedDev are when the first document ever seen
 	// of the tagged and of the development versions began.
 	FirstModified, FirstModifiedDev time.Time
-	// Entry returns the version that a reference stands for, whole, as the
-	// last document that had it published it; nil when that is not known.
-	Entry func(r history.Reference) (composer.Object, error)
+	// Entry returns the version that a reference stands for, whole, as it is in
+	// the last document observed before an instant that has it; nil when that
+	// is not known.
+	Entry func(r history.Reference, before time.Time) (composer.Object, error)
 }
 
 // byVersion groups the references by normalized version.
@@ -72,11 +73,11 @@ func (f *Facts) advisories() []composer.Advisory {
 }
 
 // entry is Entry for facts that have none.
-func (f *Facts) entry(r history.Reference) (composer.Object, error) {
+func (f *Facts) entry(r history.Reference, before time.Time) (composer.Object, error) {
 	if f.Entry == nil {
 		return nil, nil
 	}
-	return f.Entry(r)
+	return f.Entry(r, before)
 }
 
 // RuleName names the rule that decided about a version.

@@ -11,13 +11,14 @@ import (
 )
 
 // Gather collects the facts about a package that are recorded. Older documents
-// are read only when an evaluation asks for an entry of theirs.
+// are read only when an evaluation asks for an entry of theirs, and kept with the
+// facts, which therefore belong to one goroutine.
 func Gather(h *history.History, n composer.Name) (Facts, error) {
 	refs, err := h.AllReferences(n)
 	if err != nil {
 		return Facts{}, fmt.Errorf("gather what is known of %s: %w", n, err)
 	}
-	docs := documents{h, n, map[store.Digest]map[string]composer.Object{}}
+	docs := documents{history: h, name: n, read: map[store.Digest]map[string]composer.Object{}}
 	facts := Facts{References: refs, Entry: docs.entry}
 	if facts.Live, err = newest(h, n); err != nil {
 		return Facts{}, fmt.Errorf("gather what is known of %s: %w", n, err)
@@ -87,13 +88,36 @@ type documents struct {
 	read    map[store.Digest]map[string]composer.Object // by normalized version and reference
 }
 
-func (d documents) entry(r history.Reference) (composer.Object, error) {
-	if r.LastDocument.IsZero() {
-		return nil, nil
+// entry is Facts.Entry. Mostly the reference had gone before the instant, and
+// its record names its last document. If it has come back since, the documents
+// before the instant are searched, newest first.
+func (d documents) entry(r history.Reference, before time.Time) (composer.Object, error) {
+	if !r.LastDocument.IsZero() && !r.GoneAt.After(before) {
+		return d.find(r, r.LastDocument)
 	}
-	entries, ok := d.read[r.LastDocument]
+	revs, err := d.history.Revisions(composer.File{Name: d.name, Dev: composer.IsDev(r.Normalized)})
+	if err != nil {
+		return nil, err
+	}
+	for _, rev := range slices.Backward(revs) {
+		if rev.Absent() || !rev.FirstSeen.Before(before) {
+			continue
+		}
+		if rev.FirstSeen.Before(r.FirstSeen) {
+			return nil, nil
+		}
+		if o, err := d.find(r, rev.Document); o != nil || err != nil {
+			return o, err
+		}
+	}
+	return nil, nil
+}
+
+// find reads one entry of one document.
+func (d documents) find(r history.Reference, digest store.Digest) (composer.Object, error) {
+	entries, ok := d.read[digest]
 	if !ok {
-		body, err := d.history.Document(r.LastDocument)
+		body, err := d.history.Document(digest)
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +133,7 @@ func (d documents) entry(r history.Reference) (composer.Object, error) {
 		for i, o := range doc.Expanded() {
 			entries[entryKey(index[i].Normalized, referenceOf(index[i]))] = o
 		}
-		d.read[r.LastDocument] = entries
+		d.read[digest] = entries
 	}
 	return entries[entryKey(r.Normalized, r.Reference)], nil
 }

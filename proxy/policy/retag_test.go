@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"stasis/proxy/composer"
 	"stasis/proxy/history"
@@ -134,7 +135,7 @@ func TestReturnWithOtherContent(t *testing.T) {
 func TestFirstReferenceWithoutItsDocument(t *testing.T) {
 	w := retagged(t, policy.Options{})
 	facts := w.facts()
-	facts.Entry = func(history.Reference) (composer.Object, error) { return nil, nil }
+	facts.Entry = func(history.Reference, time.Time) (composer.Object, error) { return nil, nil }
 	res, err := w.policy.Apply(w.file(false), w.current(false), facts, policy.View{Now: w.now})
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +143,9 @@ func TestFirstReferenceWithoutItsDocument(t *testing.T) {
 	if got := listing(t, res.Doc); !slices.Equal(got, []string{"1.0.0@a1"}) {
 		t.Errorf("what cannot be served at its first reference is shown: %v", got)
 	}
-	facts.Entry = func(history.Reference) (composer.Object, error) { return nil, fmt.Errorf("the disk is on fire") }
+	facts.Entry = func(history.Reference, time.Time) (composer.Object, error) {
+		return nil, fmt.Errorf("the disk is on fire")
+	}
 	if _, err := w.policy.Apply(w.file(false), w.current(false), facts, policy.View{Now: w.now}); err == nil || !strings.Contains(err.Error(), "acme/a 1.1.0") {
 		t.Errorf("a document that cannot be read: %v", err)
 	}
