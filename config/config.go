@@ -121,6 +121,25 @@ type Proxy struct {
 	// is over. 0 turns the feed off.
 	FeedInterval time.Duration `setting:"PROXY_FEED_INTERVAL" default:"60" min:"0"`
 
+	// How old a release must be before the plain addresses show it. 0 shows every release at once.
+	MinReleaseAge time.Duration `setting:"PROXY_MIN_RELEASE_AGE" default:"0" min:"0"`
+
+	// Whether the archive of a release that is too young is refused as well, so that a lock file made elsewhere does
+	// not bring it in.
+	EnforceOnDownload bool `setting:"PROXY_ENFORCE_ON_DOWNLOAD" default:"true"`
+
+	// How old a security fix must be to be shown before PROXY_MIN_RELEASE_AGE is over. It is shown early only when an
+	// advisory says that it is one.
+	SecurityGrace time.Duration `setting:"PROXY_SECURITY_GRACE" default:"1d" min:"0"`
+
+	// What becomes of a stable version whose reference upstream changes: keep-first goes on serving what was first
+	// seen, follow serves the new one, hide serves neither.
+	RetagPolicy string `setting:"PROXY_RETAG_POLICY" default:"keep-first" oneof:"keep-first|follow|hide"`
+
+	// How old an instant must be before a dated view of it is given, because until then upstream's own caches may
+	// still answer with what was before.
+	SnapshotSettle time.Duration `setting:"PROXY_SNAPSHOT_SETTLE" default:"900" min:"0"`
+
 	// Whether Composer's download notifications are passed on to Packagist for its statistics.
 	NotifyUpstream bool `setting:"PROXY_NOTIFY_UPSTREAM" default:"false"`
 

@@ -58,6 +58,9 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger) (
 		MaxArchiveSize:  int64(cfg.Proxy.MaxArchiveSize), HotSize: hotSize(cfg.Proxy.HotSize),
 		Mirror:         cfg.Proxy.DistMode == "mirror",
 		NotifyUpstream: cfg.Proxy.NotifyUpstream,
+		MinReleaseAge:  cfg.Proxy.MinReleaseAge, EnforceOnDownload: cfg.Proxy.EnforceOnDownload,
+		SecurityGrace: cfg.Proxy.SecurityGrace, Retag: cfg.Proxy.RetagPolicy,
+		SnapshotSettle: cfg.Proxy.SnapshotSettle,
 		Reserved:       names.Has,
 		Version:        version, Registerer: reg, Logger: logger,
 	})
