@@ -68,7 +68,7 @@ func (s *Snapshots) write(ctx context.Context, w *bundleWriter, info Bundle, m *
 	if err != nil {
 		return err
 	}
-	defer pack.Close()
+	defer pack.Close() //nolint:errcheck // it has no writer
 	for _, d := range c.documents {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -288,7 +288,7 @@ func (w *world) Fetch(ctx context.Context, n composer.Name, v composer.Version) 
 	if err != nil {
 		return snapshot.Body{}, err
 	}
-	defer blob.Abort()
+	defer blob.Abort() //nolint:errcheck // after Commit it does nothing
 	if _, err := blob.Write(body); err != nil {
 		return snapshot.Body{}, err
 	}
