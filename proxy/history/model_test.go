@@ -192,6 +192,12 @@ func (p *play) run() error {
 func (p *play) step() error {
 	switch p.rng.IntN(12) {
 	case 0, 1, 2:
+		// A recorder that is switched off for long has read the feed before.
+		if p.followed {
+			if err := p.poll(); err != nil {
+				return err
+			}
+		}
 		p.pass()
 	case 3, 4:
 		p.up.change(p.monotone)

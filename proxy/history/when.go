@@ -47,7 +47,7 @@ var (
 	dateOnly    = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
 	compactForm = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z$`)
 	fullForm    = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})$`)
-	fraction    = regexp.MustCompile(`[0-9][.,][0-9]+(Z|[+-][0-9]{2}:?[0-9]{2})?$`)
+	fraction    = regexp.MustCompile(`^[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9:]{6,8}[.,][0-9]`)
 	withoutZone = regexp.MustCompile(`^[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9]{2}:?[0-9]{2}(:?[0-9]{2})?$`)
 	snapshotID  = regexp.MustCompile(`^@[0-9a-f]{8,64}$`)
 	whenName    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]{0,99}$`)
