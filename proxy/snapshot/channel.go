@@ -149,8 +149,9 @@ func (s *Snapshots) Channels() ([]Channel, error) {
 	err := s.store.View(func(tx *store.Tx) error {
 		list = list[:0]
 		return channels.Scan(tx, nil, func(_ []string, c Channel) error {
+			c, err := c.renamed(tx)
 			list = append(list, c)
-			return nil
+			return err
 		})
 	})
 	return list, err
@@ -159,9 +160,24 @@ func (s *Snapshots) Channels() ([]Channel, error) {
 // Channel returns one channel.
 func (s *Snapshots) Channel(name string) (c Channel, err error) {
 	err = s.store.View(func(tx *store.Tx) error {
-		c, err = getChannel(tx, name)
+		if c, err = getChannel(tx, name); err == nil {
+			c, err = c.renamed(tx)
+		}
 		return err
 	})
+	return c, err
+}
+
+// renamed returns the channel with a name that its snapshot still has.
+func (c Channel) renamed(tx *store.Tx) (Channel, error) {
+	has, err := names.Has(tx, c.ID.String(), c.Snapshot)
+	if has || err != nil {
+		return c, err
+	}
+	all, err := named(tx, c.ID)
+	if err == nil {
+		c.Snapshot = all[0]
+	}
 	return c, err
 }
 

@@ -1,6 +1,8 @@
 package snapshot_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -130,8 +132,26 @@ func TestSnapshotsThatChannelsPointAtStay(t *testing.T) {
 	if _, err := w.snaps.Delete("two"); err != nil {
 		t.Error(err)
 	}
+	// Another name of the same snapshot is enough for it to stay.
+	c, err := w.snaps.Channel("prod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if _, err := w.snaps.Export(context.Background(), &b, "prod"); err != nil {
+		t.Fatal(err)
+	}
+	if twin, err := w.snaps.Import(context.Background(), &b, "alias", "", w); err != nil || twin.ID != c.ID {
+		t.Fatalf("%+v, %v", twin, err)
+	}
+	if _, err := w.snaps.Delete("three"); err != nil {
+		t.Fatal(err)
+	}
+	w.wantChannel("prod", "alias")
+	_, err = w.snaps.Delete("alias")
+	wantError(t, err, snapshot.ErrInUse)
 	// The name begins anew, without a past.
-	if c, err := w.snaps.SetChannel("dev", "three", "", ""); err != nil || c.Move != 1 {
+	if c, err := w.snaps.SetChannel("dev", "alias", "", ""); err != nil || c.Move != 1 {
 		t.Errorf("%+v, %v", c, err)
 	}
 }

@@ -24,6 +24,9 @@ func (b *build) seal() error {
 	}
 	m.sort()
 	body, err := m.Encode()
+	if err == nil {
+		_, err = ParseManifest(body) // what cannot be read again must not be sealed
+	}
 	if err != nil {
 		return fmt.Errorf("write the manifest: %w", err)
 	}
