@@ -109,7 +109,7 @@ func (p *Proxy) serveSearch(w http.ResponseWriter, r *http.Request) {
 // serveProviders answers GET /providers/{name}.json. Composer 2.0 to 2.3 take
 // a 404 for an error, so an unknown name has an empty list (C66).
 func (p *Proxy) serveProviders(w http.ResponseWriter, r *http.Request, name string) {
-	if len(name) > 255 || strings.ContainsAny(name, "?#%\\\x00") || strings.Contains(name, "..") {
+	if name == "" || len(name) > 255 || strings.ContainsAny(name, "?#%\\\x00") || strings.Contains(name, "..") {
 		refuse(w, r, http.StatusBadRequest, "this is not a package name", 0)
 		return
 	}
