@@ -208,7 +208,7 @@ func VersionsOf(doc *composer.Document) ([]VersionView, error) {
 	}
 	list := make([]VersionView, len(index))
 	for i, v := range index {
-		list[i] = VersionView{Version: v.Pretty, Normalized: v.Normalized, Reference: reference(v)}
+		list[i] = VersionView{Version: v.Pretty, Normalized: v.Normalized, Reference: Reference(v)}
 	}
 	return list, nil
 }

@@ -75,8 +75,9 @@ type pin struct{ normalized, reference string }
 
 func pinOf(p composer.LockPackage) pin { return pin{p.Normalized, p.Reference()} }
 
-// reference identifies the content of a version, as LockPackage.Reference does.
-func reference(v composer.Version) string {
+// Reference identifies the content of a version, as LockPackage.Reference does:
+// the reference of its archive, else of its source.
+func Reference(v composer.Version) string {
 	if v.Dist != nil && v.Dist.Reference != "" {
 		return v.Dist.Reference
 	}
@@ -91,7 +92,7 @@ func entries(doc *composer.Document) (map[pin]composer.Object, error) {
 	whole := doc.Expanded()
 	m := make(map[pin]composer.Object, len(index))
 	for i, v := range index {
-		m[pin{v.Normalized, reference(v)}] = whole[i]
+		m[pin{v.Normalized, Reference(v)}] = whole[i]
 	}
 	return m, nil
 }

@@ -81,8 +81,8 @@ type World interface {
 	// decision down; upstream is asked first when what is recorded does not
 	// reach that far.
 	Bind(ctx context.Context, at time.Time, f composer.File) (history.Binding, error)
-	// Recorded finds a version with this reference in any recorded document
-	// of the file.
+	// Recorded finds a version with this reference (see Reference) in any
+	// recorded document of the file.
 	Recorded(ctx context.Context, f composer.File, normalized, reference string) (composer.Object, bool, error)
 	// Allowed returns the versions of a document that policies let through at
 	// an instant.
@@ -90,7 +90,8 @@ type World interface {
 	// Held looks for the archive of a version in the store.
 	Held(ctx context.Context, n composer.Name, v composer.Version) (Body, bool, error)
 	// Fetch returns the archive of a version that is held, or gets it and
-	// checks it.
+	// checks it. The version may come from a lock file; then its dist URL may
+	// be that of a proxy and not of the origin.
 	Fetch(ctx context.Context, n composer.Name, v composer.Version) (Body, error)
 }
 

@@ -3,6 +3,7 @@ package snapshot_test
 import (
 	"context"
 	"errors"
+	"io"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -385,4 +386,30 @@ func TestProgressIsShownAndDeletingStopsABuild(t *testing.T) {
 		t.Errorf("there is still %+v, %v", list, err)
 	}
 	w.wantPinned()
+}
+
+// altered is a history that has come to make other documents than it did.
+type altered struct{}
+
+func (altered) Materialize(f composer.File, _ history.Binding) (*composer.Document, error) {
+	return composer.NewDocument(f.Name, nil), nil
+}
+
+func TestDocumentsThatComeOutDifferentlyAreNotServed(t *testing.T) {
+	w := newWorld(t)
+	w.publish("a/one", release{version: "1.0.0", reference: ref(1), published: start.Add(-48 * time.Hour)},
+		release{version: "0.9.0", reference: ref(2), published: start.Add(-time.Hour)})
+	w.watch("a/one")
+	snap := w.seal(snapshot.Request{Name: "x", Instant: start.Add(-24 * time.Hour)})
+	w.docs = altered{}
+	w.restart()
+	_, _, _, err := w.snaps.Document(snap.ID, parseFile(t, "a/one"))
+	wantError(t, err, store.ErrCorrupt, "as it was sealed")
+	v, err := w.snaps.Verify(context.Background(), "x", nil)
+	if err != nil || len(v.Problems) != 1 || v.Problems[0].Package != "a/one" {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if _, err := w.snaps.Export(context.Background(), io.Discard, "x"); err == nil {
+		t.Error("it can be exported")
+	}
 }

@@ -29,6 +29,7 @@ type world struct {
 	store *store.Store
 	hist  *history.History
 	snaps *snapshot.Snapshots
+	docs  snapshot.Materializer // nil means hist
 
 	mu       sync.Mutex
 	now      time.Time
@@ -77,7 +78,11 @@ func (w *world) open() {
 	if w.hist, err = history.New(w.store, w.clock); err != nil {
 		w.t.Fatal(err)
 	}
-	w.snaps, err = snapshot.New(snapshot.Config{Store: w.store, Documents: w.hist, Now: w.clock, Parallel: 4, TempDir: w.t.TempDir()})
+	docs := w.docs
+	if docs == nil {
+		docs = w.hist
+	}
+	w.snaps, err = snapshot.New(snapshot.Config{Store: w.store, Documents: docs, Now: w.clock, Parallel: 4, TempDir: w.t.TempDir()})
 	if err != nil {
 		w.t.Fatal(err)
 	}
