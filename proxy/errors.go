@@ -70,8 +70,13 @@ type answer struct {
 	level   slog.Level
 }
 
-// retrySoon is what clients are told when we know of nothing better.
-const retrySoon = 10 * time.Second
+// What clients are told about coming back. Composer from 2.11 waits that long,
+// for every request to us and before each of three retries, so a long time
+// would hold up what we can serve very well.
+const (
+	retrySoon = time.Second // when we know of nothing better
+	retryLate = 10 * time.Second
+)
 
 // classify is the one table from errors to what a Composer client is told.
 // 404 is only ever a certain absence; upstream trouble is 502, 503 or 504,
@@ -112,7 +117,7 @@ func classify(err error) answer {
 }
 
 func upstreamAnswer(e *upstream.Error) answer {
-	a := answer{status: http.StatusServiceUnavailable, retry: max(min(e.RetryAfter, 5*time.Minute), retrySoon), log: true, level: slog.LevelWarn}
+	a := answer{status: http.StatusServiceUnavailable, retry: max(min(e.RetryAfter, retryLate), retrySoon), log: true, level: slog.LevelWarn}
 	switch e.Kind {
 	case upstream.Timeout:
 		a.status = http.StatusGatewayTimeout
