@@ -31,7 +31,8 @@ type FilterEntry struct {
 	in versionSet
 }
 
-// Names reports whether a normalized version is among those concerned. Entries of our own making are read each time.
+// Names reports whether a normalized version is among those concerned. The constraint of an entry that was neither read
+// nor made by WithConstraint is read each time.
 func (e FilterEntry) Names(normalized string) bool {
 	if e.in == nil {
 		e.in = readVersionSet(e.Constraint)

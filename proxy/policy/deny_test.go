@@ -249,6 +249,28 @@ func TestLiftingRestoresBytes(t *testing.T) {
 	}
 }
 
+// A flag or a block that concerns no version of a dated view leaves it alone.
+func TestPastIsToldOnlyWhatConcernsIt(t *testing.T) {
+	w := newWorld(t, policy.Options{})
+	old := w.sees(two()...)
+	past := policy.View{At: start.Add(time.Hour)}
+	w.now = start.Add(10 * day)
+	w.observe(false, document(w.name, extras{"filter": `{"malware":[{"constraint":"1.2.0","reason":"other"},{"constraint":"1.1.0","reason":"steals keys"}]}`}, two()...))
+	w.add(policy.Rule{Kind: policy.Block, Versions: "^3"})
+	lists := w.apply(false, old, past).Doc.Filters()
+	if len(lists) != 1 || len(lists["malware"]) != 1 || lists["malware"][0].Reason != "steals keys" {
+		t.Errorf("the past is told %+v", lists)
+	}
+	w.now = start.Add(20 * day)
+	w.observe(false, document(w.name, extras{"filter": `{"malware":[{"constraint":"1.2.0","reason":"other"}]}`}, two()...))
+	if doc := w.apply(false, old, past).Doc; doc != old {
+		t.Errorf("the past is %s", doc.Encode())
+	}
+	if lists := w.apply(false, w.current(false), policy.View{}).Doc.Filters(); len(lists["malware"]) != 2 {
+		t.Errorf("the present is told %+v", lists)
+	}
+}
+
 func TestResultSaysUntilWhenItHolds(t *testing.T) {
 	w := newWorld(t, policy.Options{})
 	doc := w.sees(release{version: "1.0.0", reference: "a1", published: start.Add(-60 * day)})

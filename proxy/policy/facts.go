@@ -44,7 +44,8 @@ type Facts struct {
 	Advisories []composer.Advisory
 	// Filters are further live entries of filter lists, such as those of the
 	// registry's summary. Clients do not see them, so what they deny is taken
-	// out of documents.
+	// out of documents. Make them with FilterEntry.WithConstraint, which reads
+	// the constraint once.
 	Filters map[string][]composer.FilterEntry
 	// FirstModified and FirstModifiedDev are when the first document ever seen
 	// of the tagged and of the development versions began.

@@ -21,7 +21,9 @@ const ownList = "stasis"
 const source = "Stasis"
 
 // filter puts the live filter entries and our own beside the versions. Where
-// nothing has to change, the document stays the one it is.
+// nothing has to change, the document stays the one it is. A dated view gets
+// only the entries that name a version of its document, so that nothing but a
+// denial ever changes what it answers.
 func (e *evaluation) filter(doc *composer.Document, list []shown) *composer.Document {
 	var own []composer.FilterEntry
 	for _, c := range e.rules {
@@ -32,6 +34,9 @@ func (e *evaluation) filter(doc *composer.Document, list []shown) *composer.Docu
 		}
 	}
 	lists, carved := e.carve(list)
+	if !e.view.At.IsZero() {
+		return settle(doc, concerning(list, with(lists, own)))
+	}
 	if own == nil && !carved {
 		if e.facts.Live == nil {
 			return doc
@@ -42,16 +47,43 @@ func (e *evaluation) filter(doc *composer.Document, list []shown) *composer.Docu
 		}
 		return doc.WithTop("filter", live)
 	}
-	if own != nil {
-		lists = maps.Clone(lists)
-		if lists == nil {
-			lists = map[string][]composer.FilterEntry{}
-		}
-		for _, name := range []string{ownList, malwareList} {
-			lists[name] = slices.Concat(lists[name], own)
+	return settle(doc, with(lists, own))
+}
+
+// with adds our entries to upstream's.
+func with(lists map[string][]composer.FilterEntry, own []composer.FilterEntry) map[string][]composer.FilterEntry {
+	if own == nil {
+		return lists
+	}
+	all := map[string][]composer.FilterEntry{}
+	maps.Copy(all, lists)
+	for _, name := range []string{ownList, malwareList} {
+		all[name] = slices.Concat(all[name], own)
+	}
+	return all
+}
+
+// concerning keeps the entries that name a version in the list.
+func concerning(list []shown, lists map[string][]composer.FilterEntry) map[string][]composer.FilterEntry {
+	kept := map[string][]composer.FilterEntry{}
+	for name, entries := range lists {
+		for _, f := range entries {
+			if slices.ContainsFunc(list, func(s shown) bool { return f.Names(s.version.Normalized) }) {
+				kept[name] = append(kept[name], f)
+			}
 		}
 	}
-	return doc.WithFilters(lists)
+	return kept
+}
+
+// settle writes filter entries, or leaves the document alone when it has
+// exactly these.
+func settle(doc *composer.Document, lists map[string][]composer.FilterEntry) *composer.Document {
+	changed := doc.WithFilters(lists)
+	if bytes.Equal(changed.Top.Get("filter"), doc.Top.Get("filter")) {
+		return doc
+	}
+	return changed
 }
 
 // entryOf writes a block as a filter entry. A reference has no place in one,
@@ -74,7 +106,8 @@ func (e *evaluation) entryOf(c *compiled, list []shown) (composer.FilterEntry, b
 	for _, v := range e.letThrough(list) {
 		constraint = composer.ExceptVersion(constraint, v)
 	}
-	return composer.FilterEntry{Constraint: constraint, Reason: c.Reason, ID: blockID(c.ID), Source: source}, constraint != ""
+	entry := composer.FilterEntry{Reason: c.Reason, ID: blockID(c.ID), Source: source}
+	return entry.WithConstraint(constraint), constraint != ""
 }
 
 // contains reports whether a text, read as a constraint, contains a version.

@@ -353,7 +353,7 @@ func TestLawKeepFirst(t *testing.T) {
 // anything that was recorded after its instant was settled.
 func TestLawPastIsSettled(t *testing.T) {
 	each(t, policy.Options{}, func(t *testing.T, w *world, p *past) {
-		v := policy.View{At: p.now.Add(-time.Duration(p.r.IntN(1000)) * time.Minute), Legacy: true}
+		v := policy.View{At: p.now.Add(-time.Duration(p.r.IntN(1000)) * time.Minute), Legacy: p.r.IntN(2) == 0}
 		var before [2][]byte
 		f := composer.File{Name: p.name}
 		doc := [2]*composer.Document{p.document(false, v), p.document(true, v)}
@@ -364,7 +364,10 @@ func TestLawPastIsSettled(t *testing.T) {
 		}
 		top := p.facts().Live.Top
 		p.live()
-		p.extras = extras{"security-advisories": string(top.Get("security-advisories"))}
+		p.extras = extras{
+			"security-advisories": string(top.Get("security-advisories")),
+			"filter":              `{"malware":[{"constraint":"9.9.9","reason":"of no concern"}],"other":[{"constraint":"dev-main"}]}`,
+		}
 		for i := range doc {
 			f.Dev = i == 1
 			v.Now = p.now

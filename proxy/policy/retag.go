@@ -39,6 +39,9 @@ func (p *Policy) SetRetag(mode Mode) error {
 		return nil
 	}
 	s := setting{Retag: mode, At: p.now().UTC()}
+	if n := len(modes); n > 0 && !s.At.After(modes[n-1].At) {
+		s.At = modes[n-1].At.Add(1) // the clock went back; the last word still counts
+	}
 	if err := p.store.Update(func(tx *store.Tx) error {
 		return settings.Put(tx, s, store.TimeKey(s.At))
 	}); err != nil {

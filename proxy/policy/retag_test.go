@@ -98,6 +98,20 @@ func TestRetagPolicyAsOfTheInstant(t *testing.T) {
 	}
 }
 
+// A clock that was set back does not keep the last word from counting.
+func TestRetagPolicyAfterTheClockWentBack(t *testing.T) {
+	w := newWorld(t, policy.Options{})
+	w.now = start.Add(-day)
+	if err := w.policy.SetRetag(policy.Follow); err != nil {
+		t.Fatal(err)
+	}
+	w.options.Retag = policy.Follow
+	w.reopen()
+	if got := w.policy.Retag(start.Add(day)); got != policy.Follow {
+		t.Errorf("the policy is %s", got)
+	}
+}
+
 func TestReviewedRetagIsLetThrough(t *testing.T) {
 	w := retagged(t, policy.Options{})
 	w.add(policy.Rule{Kind: policy.Waiver, Versions: "1.1.0", Reference: "bad", ExpiresAt: w.now.Add(day)})
