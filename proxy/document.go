@@ -262,6 +262,7 @@ func (p *Proxy) ask(ctx context.Context, url string, f composer.File, prev histo
 	defer resp.Body.Close()
 	p.noteSkew(resp.Header.Get("Date"), obs.AskedAt)
 	obs.LastModified, obs.ETag = resp.Header.Get("Last-Modified"), resp.Header.Get("Etag")
+	obs.Date, _ = history.ParseHTTPTime(resp.Header.Get("Date"))
 	switch resp.Status {
 	case http.StatusOK:
 		obs.Body, err = p.up.ReadAll(resp, p.o.MaxDocumentSize)
