@@ -13,6 +13,7 @@ import (
 	"stasis/proxy/history"
 	"stasis/proxy/origin"
 	"stasis/proxy/upstream"
+	"stasis/store"
 )
 
 // serveDocument answers GET /p2/{file}.json. file is the part between.
@@ -59,7 +60,7 @@ func (p *Proxy) serveDocument(w http.ResponseWriter, r *http.Request, file strin
 	if p.answer(w, r, e, v, cache) {
 		return
 	}
-	render := func() (*rendition, error) { return p.renderDocument(f, *e.state.Load(), v) }
+	render := func() (*rendition, error) { return p.renderDocument(f, e, v) }
 	if err := p.renderOnce(r.Context(), e, v, render); err != nil {
 		p.fail(w, r, err)
 		return
@@ -235,6 +236,9 @@ func (p *Proxy) fetch(f composer.File, via history.Via) (history.State, error) {
 	p.upstreamAnswered()
 	obs.Via = via
 	change, err := p.history.Observe(f, obs)
+	if errors.Is(err, store.ErrNoSpace) && obs.Body != nil {
+		return p.unkept(f, prev, obs), nil
+	}
 	if err != nil {
 		return prev, err
 	}
@@ -242,6 +246,21 @@ func (p *Proxy) fetch(f composer.File, via history.Via) (history.State, error) {
 	p.retagged(f, prev, change)
 	p.observed(f, change)
 	return change.State, nil
+}
+
+// unkept lets a document be served that there is no room to record. The next
+// request that does not find it in memory fetches it again.
+func (p *Proxy) unkept(f composer.File, prev history.State, obs history.Observation) history.State {
+	st := history.State{
+		Seq: prev.Seq + 1, Document: store.SumDigest(obs.Body), ValidFrom: obs.AskedAt, Checked: obs.AskedAt, Ever: true,
+	}
+	if lm, ok := history.ParseHTTPTime(obs.LastModified); ok && lm.Before(st.ValidFrom) {
+		st.ValidFrom = lm
+	}
+	e := newEntry(f.String(), st)
+	e.source = obs.Body
+	p.hot.put(e.key, e, int64(len(obs.Body)))
+	return st
 }
 
 // ask sends one request for a document and checks the answer.

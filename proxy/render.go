@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"stasis/proxy/composer"
-	"stasis/proxy/history"
 	"stasis/store"
 )
 
@@ -47,8 +46,16 @@ func (p *Proxy) keep(e *entry, rd *rendition) {
 }
 
 // renderDocument makes the ready answer of a recorded document, live.
-func (p *Proxy) renderDocument(f composer.File, st history.State, v variant) (*rendition, error) {
-	doc, content, err := p.recorded(f, st.Document)
+func (p *Proxy) renderDocument(f composer.File, e *entry, v variant) (*rendition, error) {
+	st := e.state.Load()
+	var doc *composer.Document
+	var err error
+	content := st.Document
+	if e.source != nil {
+		doc, err = composer.ParseDocument(e.source, f.Name)
+	} else {
+		doc, content, err = p.recorded(f, st.Document)
+	}
 	if err != nil {
 		return nil, err
 	}

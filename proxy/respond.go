@@ -27,6 +27,7 @@ var (
 	cacheMiss     = []string{"Stasis; fwd=uri-miss; stored"}
 	cacheRefresh  = []string{"Stasis; fwd=stale; stored"}
 	cachePass     = []string{"Stasis; fwd=uri-miss; detail=not-stored"}
+	cacheFailed   = []string{"Stasis; fwd=miss; detail=failed"}
 	cacheLocal    = []string{"Stasis; hit; detail=local"}
 )
 
@@ -142,6 +143,9 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	a := classify(err)
+	if w.Header()["Cache-Status"] == nil {
+		w.Header()["Cache-Status"] = cacheFailed
+	}
 	if a.log {
 		p.log.LogAttrs(r.Context(), a.level, "request not answered", attrs(r, err)...)
 	}

@@ -61,6 +61,11 @@ func (h *History) Validator(key string, body store.Digest, notBefore time.Time) 
 		bodies[id] = sec
 		return validators.Put(tx, served{Bodies: bodies}, key)
 	})
+	if errors.Is(err, store.ErrNoSpace) {
+		// Better a date that is not kept than no answer: what it is given to is
+		// not kept either.
+		return notBefore.UTC().Truncate(time.Second), nil
+	}
 	return time.Unix(sec, 0).UTC(), err
 }
 
