@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -12,6 +13,7 @@ import (
 	"stasis/proxy/composer"
 	"stasis/proxy/history"
 	"stasis/proxy/policy"
+	"stasis/store"
 )
 
 // permitted applies the rules about what may be seen to a document. It returns
@@ -58,7 +60,9 @@ func (p *Proxy) facts(n composer.Name, liveDoc *composer.Document) (policy.Facts
 			return policy.Facts{}, err
 		}
 	}
-	facts := policy.Facts{References: refs, Live: liveDoc, Entry: func(r history.Reference) (composer.Object, error) { return p.entryOfReference(n, r) }}
+	facts := policy.Facts{References: refs, Live: liveDoc, Entry: func(r history.Reference, before time.Time) (composer.Object, error) {
+		return p.entryOfReference(n, r, before)
+	}}
 	if facts.FirstModified, err = p.firstModified(files[0]); err != nil {
 		return policy.Facts{}, err
 	}
@@ -88,17 +92,30 @@ func (p *Proxy) newest(f composer.File) (*composer.Document, error) {
 }
 
 // entryOfReference finds the version object that a recorded reference stood
-// for: in the last document that had it, or in the current one.
-func (p *Proxy) entryOfReference(n composer.Name, r history.Reference) (composer.Object, error) {
+// for, as it was in the last document observed before an instant that has it;
+// nil when none is known.
+func (p *Proxy) entryOfReference(n composer.Name, r history.Reference, before time.Time) (composer.Object, error) {
 	f := composer.File{Name: n, Dev: composer.IsDev(r.Normalized)}
-	digest := r.LastDocument
-	if digest.IsZero() {
-		st, err := p.history.State(f)
-		if err != nil || !st.Present() {
-			return nil, err
-		}
-		digest = st.Document
+	if !r.LastDocument.IsZero() && r.GoneAt.Before(before) {
+		return p.entryIn(f, r.LastDocument, r)
 	}
+	list, err := p.history.Revisions(f)
+	if err != nil {
+		return nil, err
+	}
+	for _, rev := range slices.Backward(list) {
+		if rev.Absent() || !rev.FirstSeen.Before(before) {
+			continue
+		}
+		if o, err := p.entryIn(f, rev.Document, r); o != nil || err != nil {
+			return o, err
+		}
+	}
+	return nil, nil
+}
+
+// entryIn finds the version object of a reference in a recorded document.
+func (p *Proxy) entryIn(f composer.File, digest store.Digest, r history.Reference) (composer.Object, error) {
 	doc, _, err := p.recorded(f, digest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -110,9 +127,9 @@ func (p *Proxy) entryOfReference(n composer.Name, r history.Reference) (composer
 	if err != nil {
 		return nil, err
 	}
-	for i, o := range doc.Expanded() {
-		if index[i].Normalized == r.Normalized && index[i].Dist != nil && index[i].Dist.Reference == r.Reference {
-			return o, nil
+	for i, v := range index {
+		if v.Normalized == r.Normalized && v.Dist != nil && v.Dist.Reference == r.Reference {
+			return doc.Expanded()[i], nil
 		}
 	}
 	return nil, nil

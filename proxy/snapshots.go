@@ -39,7 +39,7 @@ func (b buildWorld) Recorded(_ context.Context, f composer.File, normalized, ref
 		if r.Normalized != normalized || r.Reference != reference {
 			continue
 		}
-		o, err := b.p.entryOfReference(f.Name, r)
+		o, err := b.p.entryOfReference(f.Name, r, b.p.now().Add(time.Second))
 		return o, o != nil, err
 	}
 	return nil, false, nil
