@@ -91,7 +91,7 @@ func (s *Store) Maintain(ctx context.Context) error {
 	if err == nil {
 		err = s.blobs.driver.reclaim(ctx)
 	}
-	s.space.replenish()
+	s.space.repay()
 	if err != nil && !errors.Is(err, ErrNoSpace) {
 		return fmt.Errorf("maintain the store: %w", err)
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,7 +16,7 @@ const (
 
 	defaultFloor = 256 << 20
 
-	minBallast = 2 << 20
+	minBallast = 4 << 20
 	maxBallast = 64 << 20
 )
 
@@ -35,7 +36,6 @@ type space struct {
 	facts *reserver // blocks of the memtable the facts are being written to
 }
 
-// newSpace also gives the ballast back when the disk is too full to open.
 func newSpace(o Options) (*space, error) {
 	s := &space{path: o.Path, floor: o.MinFreeSpace, free: o.FreeSpace, log: o.Logger, alert: o.Alert}
 	if s.free == nil {
@@ -53,16 +53,6 @@ func newSpace(o Options) (*space, error) {
 	s.ballast = maxBallast
 	if o.MaxCacheSize > 0 {
 		s.ballast = min(max(o.MaxCacheSize/32, minBallast), maxBallast)
-	}
-	free, err := s.free(o.Path)
-	if err != nil {
-		return nil, fmt.Errorf("ask for the free space of %s: %w", o.Path, err)
-	}
-	if free < s.floor {
-		err := os.Remove(filepath.Join(o.Path, ballastName))
-		if err == nil {
-			s.log.Warn("the disk is full, the ballast was given back", "path", o.Path, "free", free, "ballast", s.ballast)
-		}
 	}
 	s.facts = newReserver(filepath.Join(o.Path, "facts"), "%05d.mem", ".mem", factsMemTable)
 	return s, nil
@@ -90,16 +80,72 @@ func (s *space) need(n int64) error {
 	return err
 }
 
-// replenish makes the ballast anew when it is gone and there is room for it.
-func (s *space) replenish() {
+// Badger turns its memtables into tables when it opens and when it closes, and
+// on a full disk that kills the process. For opening the ballast is borrowed:
+// removed before, and put back afterwards as far as there is room. Closing can
+// be left out instead (see Store.Close), which keeps the ballast out of reach
+// of whoever is filling the disk.
+
+// canFlush reports whether there is room for tables of all memtables. It asks
+// the file system itself: a test that plays a full disk has room for these.
+func (s *space) canFlush() error {
+	free, _, err := diskSpace(s.path)
+	if err != nil {
+		return nil // it was asked before, and need asks again
+	}
+	need := int64(1 << 20)
+	logs, _ := filepath.Glob(filepath.Join(s.path, "*", "*.mem")) // the pattern is sound
+	for _, name := range logs {
+		if info, err := os.Stat(name); err == nil {
+			need += diskUsage(info)
+		}
+	}
+	if free >= need {
+		return nil
+	}
+	return fmt.Errorf("%d bytes are free on the disk of %s and %d are needed: %w", free, s.path, need, ErrNoSpace)
+}
+
+// borrow removes the ballast when the disk is full.
+func (s *space) borrow() error {
+	free, err := s.free(s.path)
+	if err != nil {
+		return fmt.Errorf("ask for the free space of %s: %w", s.path, err)
+	}
+	if free >= s.floor {
+		return nil
+	}
+	switch err := os.Remove(filepath.Join(s.path, ballastName)); {
+	case err == nil:
+		s.log.Warn("the disk is full, the ballast is being used", "path", s.path, "free", free, "floor", s.floor)
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("remove the ballast: %w", err)
+	}
+	return nil
+}
+
+// repay puts the ballast in place: all of it when the floor allows, and on a
+// full disk most of what is left, for the next time.
+func (s *space) repay() {
 	name := filepath.Join(s.path, ballastName)
-	if info, err := os.Stat(name); err == nil && info.Size() == s.ballast {
+	info, err := os.Stat(name)
+	if err == nil && info.Size() == s.ballast {
 		return
 	}
-	if free, err := s.free(s.path); err != nil || free < s.floor+s.ballast {
+	free, ferr := s.free(s.path)
+	size := s.ballast
+	switch {
+	case ferr != nil:
 		return
+	case free >= s.floor+s.ballast:
+	case err == nil:
+		return // a small one is in place
+	default:
+		if size = min(s.ballast, free/4*3); size < minBallast {
+			return
+		}
 	}
-	if err := writeBallast(name, s.ballast); err != nil {
+	if err := writeBallast(name, size); err != nil {
 		s.log.Warn("the ballast could not be made", "path", name, "error", err)
 	}
 }

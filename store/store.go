@@ -100,6 +100,12 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.space, err = newSpace(o); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	if err := s.space.borrow(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := s.space.canFlush(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	if s.codec, err = newCodec(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -120,12 +126,16 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := writeFormat(o.Path); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s.space.replenish()
+	s.space.repay()
 	return s, nil
 }
 
 // Close writes what is only in memory (recency) and closes the folder. It
 // waits for operations under way; later ones return ErrClosed.
+//
+// On a disk that others have filled it leaves the databases as they are, like
+// a kill would: everything is durable in their logs, and closing them would
+// take room that is not there.
 func (s *Store) Close() error {
 	if !s.operations.end() {
 		return nil
@@ -134,6 +144,10 @@ func (s *Store) Close() error {
 	err := errors.Join(s.blobs.flushUses(true), s.documents.save(s.facts))
 	if errors.Is(err, ErrNoSpace) {
 		err = nil // recency is a hint; a full disk is no reason to fail the shutdown
+	}
+	if full := s.space.canFlush(); full != nil {
+		s.log.Warn("the databases were left open for lack of space; the next start reads their logs", "error", full)
+		return errors.Join(err, s.lock.release())
 	}
 	return errors.Join(err, s.release())
 }
