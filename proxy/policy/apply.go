@@ -20,6 +20,8 @@ type evaluation struct {
 	known  map[string][]history.Reference    // references by version
 	until  time.Time
 	relief relief
+
+	tainted map[string]*Denial // reference to the denial of a tagged version
 }
 
 func (p *Policy) evaluate(n composer.Name, facts *Facts, v View) *evaluation {

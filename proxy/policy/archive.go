@@ -14,22 +14,12 @@ import (
 //
 // Version and reference may be given as they stand in the archive's address,
 // which hashes some of them.
-//
-// Content is denied whatever name it goes by: when any version at the same
-// reference is denied, so is this one.
 func (p *Policy) Archive(n composer.Name, version, reference string, facts Facts, v View) (*Denial, error) {
 	v.At = time.Time{}
 	e := p.evaluate(n, &facts, v)
 	normalized, reference := e.recognize(version, reference)
 	if d := e.denial(normalized, reference); d != nil {
 		return d, nil
-	}
-	for _, r := range facts.References {
-		if r.Reference == reference && r.Normalized != normalized {
-			if d := e.denial(r.Normalized, reference); d != nil {
-				return d, nil
-			}
-		}
 	}
 	if d := e.retaggedArchive(normalized, reference); d != nil {
 		return d, nil

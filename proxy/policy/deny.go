@@ -36,12 +36,51 @@ func (e *evaluation) waived(normalized, reference string, t time.Time) bool {
 
 // denial says why a version at a reference is denied now, or nil. It is the
 // same in every view.
+//
+// Content is denied whatever name it goes by: a branch at the commit of a
+// denied tag is denied as well. Not so the other way round, since the name of a
+// branch stands for all the commits it ever had.
 func (e *evaluation) denial(normalized, reference string) *Denial {
 	d := e.objection(normalized, reference)
+	if d == nil {
+		d = e.content(normalized, reference)
+	}
 	if d != nil && e.waived(normalized, reference, e.view.Now) {
 		return nil
 	}
 	return d
+}
+
+// content is the denial of another version at the same reference.
+func (e *evaluation) content(normalized, reference string) *Denial {
+	if e.tainted == nil {
+		e.tainted = map[string]*Denial{}
+		if e.denies() {
+			for _, r := range e.facts.References {
+				if composer.IsDev(r.Normalized) || e.tainted[r.Reference] != nil || e.waived(r.Normalized, r.Reference, e.view.Now) {
+					continue
+				}
+				if d := e.objection(r.Normalized, r.Reference); d != nil {
+					e.tainted[r.Reference] = d
+				}
+			}
+		}
+	}
+	other := e.tainted[reference]
+	if other == nil || reference == "" {
+		return nil
+	}
+	d := *other
+	d.obeyed = false // clients are told of the other version only
+	d.Sentence = fmt.Sprintf("%s %s has the content of a refused version: %s", e.name, e.label(normalized), other.Sentence)
+	return &d
+}
+
+// denies reports whether anything of the package may be denied at all.
+func (e *evaluation) denies() bool {
+	return len(e.lists) > 0 || len(e.facts.Filters) > 0 || slices.ContainsFunc(e.rules, func(c *compiled) bool {
+		return c.Kind == Block && c.ActiveAt(e.view.Now)
+	})
 }
 
 func (e *evaluation) objection(normalized, reference string) *Denial {

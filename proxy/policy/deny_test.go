@@ -81,6 +81,35 @@ func TestBlockKnowsAddresses(t *testing.T) {
 	}
 }
 
+// The name of a branch stands for every commit it ever had: to deny it denies
+// no release made from it. To deny a release denies a branch at its commit.
+func TestDenyingABranchSparesReleases(t *testing.T) {
+	w := newWorld(t, policy.Options{})
+	w.sees(two()...)
+	w.observe(true, document(w.name, nil, release{version: "dev-main", reference: "b1"}))
+	w.now = start.Add(day)
+	branches := document(w.name, nil, release{version: "dev-main", reference: "c1"}, release{version: "dev-old", reference: "b1"})
+	w.observe(true, branches)
+	r := w.add(policy.Rule{Kind: policy.Block, Versions: "dev-main"})
+	if got := w.shows(legacy); len(got) != 2 {
+		t.Errorf("of the releases are left %v", got)
+	}
+	if d := w.archive("1.1.0", "b1", policy.View{}); d != nil {
+		t.Errorf("the archive of a release is refused: %+v", d)
+	}
+	for _, ref := range []string{"b1", "c1", "dead"} {
+		if w.archive("dev-main", ref, policy.View{}) == nil {
+			t.Errorf("a blocked branch is handed out at %s", ref)
+		}
+	}
+	w.lift(r)
+	w.add(policy.Rule{Kind: policy.Block, Versions: "1.1.0"})
+	res := w.apply(true, branches, policy.View{})
+	if got := listing(t, res.Doc); !slices.Equal(got, []string{"dev-main@c1"}) || !strings.Contains(res.Hidden[0].Sentence, "content") {
+		t.Errorf("the branches are %v: %+v", got, res.Hidden)
+	}
+}
+
 func TestNewClientsAreToldTheReason(t *testing.T) {
 	w := newWorld(t, policy.Options{})
 	doc := w.sees(two()...)

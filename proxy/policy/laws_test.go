@@ -407,8 +407,14 @@ func TestLawDenial(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		named := func(normalized, reference string) bool {
+			return constraint.Matches(normalized) && (rule.Reference == "" || rule.Reference == reference)
+		}
 		blocked := func(v composer.Version) bool {
-			return constraint.Matches(v.Normalized) && (rule.Reference == "" || rule.Reference == v.SourceReference)
+			// By its own name, or as the content of a tagged version.
+			return named(v.Normalized, v.SourceReference) || slices.ContainsFunc(facts.References, func(r history.Reference) bool {
+				return r.Reference == v.SourceReference && !composer.IsDev(r.Normalized) && named(r.Normalized, r.Reference)
+			})
 		}
 		rule = w.add(rule)
 		for _, s := range all {
@@ -431,7 +437,8 @@ func TestLawDenial(t *testing.T) {
 				if s.view.Legacy || s.file.Dev || !told {
 					t.Errorf("%s at %s is blocked and shown", v.Pretty, v.SourceReference)
 				}
-				if d, err := w.policy.Archive(p.name, v.Normalized, v.SourceReference, facts, s.view); err != nil || d == nil {
+				d, err := w.policy.Archive(p.name, v.Normalized, v.SourceReference, facts, s.view)
+				if err != nil || d == nil {
 					t.Errorf("the archive of %s is handed out, %v", v.Pretty, err)
 				}
 			}
