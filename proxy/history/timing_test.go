@@ -9,6 +9,7 @@ import (
 
 	"stasis/proxy/composer"
 	"stasis/proxy/history"
+	"stasis/store"
 )
 
 // manyVersions is a document of n versions: real ones as far as there are any,
@@ -138,6 +139,7 @@ func BenchmarkBindingSize(b *testing.B) {
 		for i := range instants {
 			binding.At = at("2026-06-01T23:59:59Z").AddDate(0, 0, -i)
 			for j := range files {
+				binding.Document = store.SumDigest([]byte{byte(j), byte(j >> 8)}) // one per file
 				if _, err := h.Bind(file(fmt.Sprintf("vendor-%d/package-%d", j/7, j)), binding); err != nil {
 					b.Fatal(err)
 				}
