@@ -143,6 +143,7 @@ func (p *Proxy) downloadFrom(ctx context.Context, d *download, src source, url s
 		// At worst another reference has the same bytes and fetches them again.
 		return none, 0, errors.Join(err, p.store.DeleteBlob(digest))
 	}
+	p.spawn(func(ctx context.Context) { p.keepForSnapshots(ctx, d.key, digest) })
 	return digest, size, nil
 }
 

@@ -80,6 +80,8 @@ type Options struct {
 	// Retag says what happens to stable versions whose reference changed:
 	// keep-first (the default), follow or hide.
 	Retag string
+	// TempDir takes bundles while they are checked; empty means the system's.
+	TempDir string
 	// SnapshotSettle is how old an instant must be to be asked for.
 	SnapshotSettle time.Duration
 	// Reserved tells which names are ours alone: they are never asked upstream.
@@ -191,7 +193,7 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.snapshots, err = snapshot.New(snapshot.Config{Store: o.Store, Documents: h, Now: o.Now}); err != nil {
+	if p.snapshots, err = snapshot.New(snapshot.Config{Store: o.Store, Documents: h, Now: o.Now, TempDir: o.TempDir}); err != nil {
 		return nil, err
 	}
 	if p.verdicts.cache, err = lru.New[verdictKey, archiveVerdict](verdictsKept); err != nil {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"stasis/proxy/composer"
 	"stasis/proxy/history"
 	"stasis/proxy/policy"
 	"stasis/proxy/snapshot"
+	"stasis/store"
 )
 
 // buildWorld is what snapshots are built from: this proxy.
@@ -65,20 +67,25 @@ func (b buildWorld) Held(_ context.Context, n composer.Name, v composer.Version)
 
 // Fetch implements snapshot.World.
 func (b buildWorld) Fetch(ctx context.Context, n composer.Name, v composer.Version) (snapshot.Body, error) {
-	if body, ok, err := b.Held(ctx, n, v); err != nil || ok {
-		return body, err
-	}
 	k := keyOf(n, v)
 	if err := b.p.denied(k, v.Normalized); err != nil {
 		return snapshot.Body{}, err
+	}
+	if body, ok, err := b.Held(ctx, n, v); err != nil || ok {
+		return body, err
 	}
 	req := composer.DistRequest{Name: n, Version: v.Normalized, Reference: k.ref, Type: k.typ}
 	_, src, err := b.p.locate(ctx, req)
 	if err != nil {
 		return snapshot.Body{}, err
 	}
-	if src == nil {
+	if src == nil && !strings.Contains(v.Dist.URL, "%") {
 		src = &source{urls: []string{v.Dist.URL}, shasum: v.Dist.Shasum}
+	}
+	if src == nil { // a lock file made through a Stasis names that as the origin
+		if src, err = b.p.findSource(ctx, k, req); err != nil {
+			return snapshot.Body{}, err
+		}
 	}
 	d := b.p.joinDownload(k, *src)
 	select {
@@ -118,6 +125,15 @@ func (b buildWorld) Adopt(_ context.Context, list []snapshot.Archive) error {
 		}
 	}
 	return nil
+}
+
+// keepForSnapshots pins an archive that has just come for the snapshots that
+// keep their archives as they come.
+func (p *Proxy) keepForSnapshots(ctx context.Context, k archiveKey, d store.Digest) {
+	has := func(v composer.Version) bool { return v.Dist != nil && keyOf(k.name, v) == k }
+	if _, err := p.snapshots.Keep(ctx, k.name, has, d); err != nil && ctx.Err() == nil {
+		p.alerts.raise(AlertCacheLimit, k.name.String(), fmt.Sprintf("%s could not be kept for a snapshot: %v", k, err))
+	}
 }
 
 // resumeSnapshots goes on with snapshots whose building was interrupted.

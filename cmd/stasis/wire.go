@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -46,7 +47,12 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger) (
 	if err != nil {
 		return nil, nil, err
 	}
+	spool := filepath.Join(cfg.Store.Path, "spool")
+	if err := errors.Join(os.RemoveAll(spool), os.MkdirAll(spool, 0o700)); err != nil {
+		return nil, nil, errors.Join(err, st.Close())
+	}
 	p, err := proxy.New(proxy.Options{
+		TempDir: spool,
 		Store: st, Upstream: client,
 		Enabled:      cfg.Proxy.Enabled,
 		PackagistURL: cfg.Proxy.PackagistURL,
