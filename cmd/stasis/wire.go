@@ -53,7 +53,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger) (
 	}
 	p, err := proxy.New(proxy.Options{
 		TempDir: spool,
-		Store: st, Upstream: client,
+		Store:   st, Upstream: client,
 		Enabled:      cfg.Proxy.Enabled,
 		PackagistURL: cfg.Proxy.PackagistURL,
 		BaseURL:      cfg.Server.BaseURL, TrustedProxies: cfg.Server.TrustedProxies,
