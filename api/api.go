@@ -4,7 +4,8 @@
 // It owns the JSON envelope, the table from errors to status codes, the administrator's authentication
 // with its slowing of wrong guesses, the OpenAPI document (openapi.json, served as it is), and the names
 // and labels of the HTTP metrics. It promises that every answer below /api/v1, unknown paths and wrong
-// methods included, is in the envelope and as the OpenAPI document says; that without a configured token
+// methods included, is as the OpenAPI document says, and in the envelope unless it is a manifest or a
+// bundle; that every change leaves a line in the log; that without a configured token
 // nothing can be managed; that no token, query string or control character reaches the log; and that a
 // request never waits for its own access line.
 //
@@ -28,6 +29,7 @@ import (
 
 	"stasis/proxy"
 	"stasis/proxy/composer"
+	"stasis/proxy/policy"
 )
 
 // Operator is what the management API needs from the proxy. An error matching fs.ErrNotExist means that
@@ -42,6 +44,7 @@ type Operator interface {
 	Frozen(ctx context.Context) ([]proxy.Freeze, error)
 	Alerts(ctx context.Context) ([]proxy.Alert, error)
 	AckAlert(ctx context.Context, id string) (proxy.Alert, error)
+	TimeMachine
 }
 
 // Options is what the operator surface is made of.
@@ -76,17 +79,58 @@ type Options struct {
 type route struct {
 	method, path string
 	serve        func(*management, *call) (any, error)
+	// change says what the operation did, for the log; it is empty where nothing is changed.
+	change string
 }
 
 var routes = []route{
-	{http.MethodGet, "/api/v1/proxy/status", (*management).status},
-	{http.MethodGet, "/api/v1/proxy/stats", (*management).stats},
-	{http.MethodPost, "/api/v1/proxy/purge", (*management).purge},
-	{http.MethodPost, "/api/v1/proxy/freeze/:vendor/:package", (*management).freeze},
-	{http.MethodPost, "/api/v1/proxy/unfreeze/:vendor/:package", (*management).unfreeze},
-	{http.MethodGet, "/api/v1/proxy/frozen", (*management).frozen},
-	{http.MethodGet, "/api/v1/proxy/alerts", (*management).alerts},
-	{http.MethodPost, "/api/v1/proxy/alerts/:id/ack", (*management).ackAlert},
+	{http.MethodGet, "/api/v1/proxy/status", (*management).status, ""},
+	{http.MethodGet, "/api/v1/proxy/stats", (*management).stats, ""},
+	{http.MethodPost, "/api/v1/proxy/purge", (*management).purge, "purged what was cached"},
+	{http.MethodPost, "/api/v1/proxy/freeze/:vendor/:package", (*management).freeze, "froze a package"},
+	{http.MethodPost, "/api/v1/proxy/unfreeze/:vendor/:package", (*management).unfreeze, "unfroze a package"},
+	{http.MethodGet, "/api/v1/proxy/frozen", (*management).frozen, ""},
+	{http.MethodPost, "/api/v1/proxy/freezes", (*management).freezePattern, "froze a pattern"},
+	{http.MethodDelete, "/api/v1/proxy/freezes", (*management).unfreezePattern, "unfroze a pattern"},
+	{http.MethodGet, "/api/v1/proxy/alerts", (*management).alerts, ""},
+	{http.MethodPost, "/api/v1/proxy/alerts/:id/ack", (*management).ackAlert, "acknowledged an alert"},
+
+	{http.MethodGet, "/api/v1/proxy/snapshots", (*management).snapshots, ""},
+	{http.MethodPost, "/api/v1/proxy/snapshots", (*management).createSnapshot, "began a snapshot"},
+	{http.MethodPost, "/api/v1/proxy/snapshots/import", (*management).importSnapshot, "imported a snapshot"},
+	{http.MethodGet, "/api/v1/proxy/snapshots/:ref", (*management).snapshot, ""},
+	{http.MethodDelete, "/api/v1/proxy/snapshots/:ref", (*management).deleteSnapshot, "deleted a snapshot"},
+	{http.MethodGet, "/api/v1/proxy/snapshots/:ref/manifest", (*management).manifest, ""},
+	{http.MethodGet, "/api/v1/proxy/snapshots/:ref/missing", (*management).missingFrom, ""},
+	{http.MethodPost, "/api/v1/proxy/snapshots/:ref/verify", (*management).verifySnapshot, ""},
+	{http.MethodGet, "/api/v1/proxy/snapshots/:ref/export", (*management).exportSnapshot, ""},
+
+	{http.MethodGet, "/api/v1/proxy/channels", (*management).channels, ""},
+	{http.MethodGet, "/api/v1/proxy/channels/:name", (*management).channel, ""},
+	{http.MethodPut, "/api/v1/proxy/channels/:name", (*management).setChannel, "moved a channel"},
+	{http.MethodDelete, "/api/v1/proxy/channels/:name", (*management).deleteChannel, "deleted a channel"},
+	{http.MethodPost, "/api/v1/proxy/channels/:name/rollback", (*management).rollBackChannel, "rolled a channel back"},
+	{http.MethodGet, "/api/v1/proxy/channels/:name/history", (*management).channelHistory, ""},
+
+	{http.MethodGet, "/api/v1/proxy/diff", (*management).diff, ""},
+	{http.MethodPost, "/api/v1/proxy/diff", (*management).diff, ""},
+	{http.MethodGet, "/api/v1/proxy/packages/:vendor/:package/history", (*management).packageHistory, ""},
+	{http.MethodGet, "/api/v1/proxy/packages/:vendor/:package/explain", (*management).explainVersion, ""},
+	{http.MethodGet, "/api/v1/proxy/instants", (*management).instants, ""},
+	{http.MethodPost, "/api/v1/proxy/history/import-lock", (*management).importLock, "imported a lock file"},
+
+	{http.MethodGet, "/api/v1/proxy/blocks", rules(policy.Block), ""},
+	{http.MethodPost, "/api/v1/proxy/blocks", addRule(policy.Block), "added a block"},
+	{http.MethodDelete, "/api/v1/proxy/blocks/:id", liftRule(policy.Block), "lifted a block"},
+	{http.MethodGet, "/api/v1/proxy/waivers", rules(policy.Waiver), ""},
+	{http.MethodPost, "/api/v1/proxy/waivers", addRule(policy.Waiver), "added a waiver"},
+	{http.MethodDelete, "/api/v1/proxy/waivers/:id", liftRule(policy.Waiver), "lifted a waiver"},
+	{http.MethodGet, "/api/v1/proxy/exemptions", rules(policy.Exemption), ""},
+	{http.MethodPost, "/api/v1/proxy/exemptions", addRule(policy.Exemption), "added an exemption"},
+	{http.MethodDelete, "/api/v1/proxy/exemptions/:id", liftRule(policy.Exemption), "lifted an exemption"},
+	{http.MethodGet, "/api/v1/proxy/holds", rules(policy.Hold), ""},
+	{http.MethodPost, "/api/v1/proxy/holds", addRule(policy.Hold), "added a hold"},
+	{http.MethodDelete, "/api/v1/proxy/holds/:id", liftRule(policy.Hold), "lifted a hold"},
 }
 
 // Register mounts everything on e. It fails only if a token hash cannot be used.
@@ -103,7 +147,7 @@ func Register(e *echo.Echo, o Options) error {
 	}
 	m := &management{operator: o.Operator, auth: auth, log: o.Logger, now: o.Now}
 	for _, rt := range routes {
-		h := m.endpoint(rt.serve)
+		h := m.endpoint(rt)
 		e.Add(rt.method, rt.path, h)
 		if rt.method == http.MethodGet {
 			e.HEAD(rt.path, h)
@@ -112,7 +156,7 @@ func Register(e *echo.Echo, o Options) error {
 	e.GET(openAPIPath, echo.WrapHandler(http.HandlerFunc(serveOpenAPI)))
 	e.HEAD(openAPIPath, echo.WrapHandler(http.HandlerFunc(serveOpenAPI)))
 	// RouteNotFound also catches known paths asked with another method.
-	unknown := m.endpoint((*management).unknown)
+	unknown := m.endpoint(route{serve: (*management).unknown})
 	e.RouteNotFound("/api/v1", unknown)
 	e.RouteNotFound("/api/v1/*", unknown)
 
@@ -126,17 +170,20 @@ type call struct {
 	w     http.ResponseWriter
 	r     *http.Request
 	param func(name string) string // path parameter, percent-decoded once
+
+	// What a change was about and who asked for it, for the log, where the path does not say.
+	subject, by string
 }
 
-// endpoint authenticates, calls and answers in the envelope.
-func (m *management) endpoint(serve func(*management, *call) (any, error)) echo.HandlerFunc {
+// endpoint authenticates, calls and answers in the envelope or, with a *stream, outside of it.
+func (m *management) endpoint(rt route) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		w, r := c.Response(), c.Request()
 		if err := m.auth.admit(r); err != nil {
 			m.fail(w, r, err)
 			return nil
 		}
-		data, err := serve(m, &call{w: w, r: r, param: func(name string) string {
+		request := &call{w: w, r: r, param: func(name string) string {
 			v := c.Param(name)
 			if r.URL.RawPath == "" { // the router matched the decoded path
 				return v
@@ -145,9 +192,19 @@ func (m *management) endpoint(serve func(*management, *call) (any, error)) echo.
 				return decoded
 			}
 			return v
-		}})
+		}}
+		data, err := rt.serve(m, request)
 		if err != nil {
 			m.fail(w, r, err)
+			return nil
+		}
+		if rt.change != "" {
+			m.log.LogAttrs(r.Context(), slog.LevelInfo, "an operator "+rt.change,
+				slog.String("path", loggable(r.URL.Path, maxLoggedPath)), slog.String("subject", loggable(request.subject, maxLoggedPath)),
+				slog.String("by", loggable(request.by, maxOwner)), slog.String("request_id", w.Header().Get(requestIDHeader)))
+		}
+		if s, ok := data.(*stream); ok {
+			m.stream(w, r, s)
 			return nil
 		}
 		writeJSON(w, http.StatusOK, Envelope[any]{Data: data})

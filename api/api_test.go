@@ -37,6 +37,8 @@ type operator struct {
 	frozen []proxy.FreezeRequest
 	names  []string
 	empty  bool // answers have nothing in them
+	asked  []string
+	breaks error // what a bundle breaks off with
 }
 
 func (o *operator) Status(context.Context) (proxy.Status, error) {

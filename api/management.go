@@ -112,23 +112,9 @@ func (m *management) freeze(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var req proxy.FreezeRequest
-	if req.Reason, err = plainText(body, "reason", maxReason); err != nil {
+	req, err := m.freezeRequest(body)
+	if err != nil {
 		return nil, err
-	}
-	if req.Owner, err = plainText(body, "owner", maxOwner); err != nil {
-		return nil, err
-	}
-	if req.At, err = instant(body, "at"); err != nil {
-		return nil, err
-	}
-	if req.ExpiresAt, err = instant(body, "expires_at"); err != nil {
-		return nil, err
-	}
-	if now := m.now(); req.At != nil && req.At.After(now) {
-		return nil, invalid("The field at must not be in the future: what upstream will serve then is not known.")
-	} else if req.ExpiresAt != nil && !req.ExpiresAt.After(now) {
-		return nil, invalid("The field expires_at must be in the future.")
 	}
 	f, err := op.Freeze(c.r.Context(), name, req)
 	if err != nil {
@@ -245,8 +231,8 @@ func pathMatches(pattern, path string) bool {
 }
 
 // named is the common beginning of the operations on one package.
-func (m *management) named(c *call) (Operator, composer.Name, error) {
-	op, err := m.begin(c)
+func (m *management) named(c *call, parameters ...string) (Operator, composer.Name, error) {
+	op, err := m.begin(c, parameters...)
 	if err != nil {
 		return nil, composer.Name{}, err
 	}

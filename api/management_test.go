@@ -25,22 +25,56 @@ func options(op api.Operator) api.Options {
 }
 
 // operations is every operation once.
-var operations = []struct{ method, path string }{
-	{"GET", "/api/v1/proxy/status"},
-	{"GET", "/api/v1/proxy/stats"},
-	{"POST", "/api/v1/proxy/purge"},
-	{"POST", "/api/v1/proxy/freeze/monolog/monolog"},
-	{"POST", "/api/v1/proxy/unfreeze/monolog/monolog"},
-	{"GET", "/api/v1/proxy/frozen"},
-	{"GET", "/api/v1/proxy/alerts"},
-	{"POST", "/api/v1/proxy/alerts/one/ack"},
+var operations = []struct{ method, path, body string }{
+	{"GET", "/api/v1/proxy/status", ""},
+	{"GET", "/api/v1/proxy/stats", ""},
+	{"POST", "/api/v1/proxy/purge", ""},
+	{"POST", "/api/v1/proxy/freeze/monolog/monolog", ""},
+	{"POST", "/api/v1/proxy/unfreeze/monolog/monolog", ""},
+	{"GET", "/api/v1/proxy/frozen", ""},
+	{"POST", "/api/v1/proxy/freezes", `{"pattern":"acme/*"}`},
+	{"DELETE", "/api/v1/proxy/freezes?pattern=acme/*", ""},
+	{"GET", "/api/v1/proxy/alerts", ""},
+	{"POST", "/api/v1/proxy/alerts/one/ack", ""},
+	{"GET", "/api/v1/proxy/snapshots", ""},
+	{"POST", "/api/v1/proxy/snapshots", ""},
+	{"POST", "/api/v1/proxy/snapshots/import", ""},
+	{"GET", "/api/v1/proxy/snapshots/one", ""},
+	{"DELETE", "/api/v1/proxy/snapshots/one", ""},
+	{"GET", "/api/v1/proxy/snapshots/@0a1b2c3d/manifest", ""},
+	{"GET", "/api/v1/proxy/snapshots/one/missing", ""},
+	{"POST", "/api/v1/proxy/snapshots/one/verify", ""},
+	{"GET", "/api/v1/proxy/channels", ""},
+	{"GET", "/api/v1/proxy/channels/prod", ""},
+	{"PUT", "/api/v1/proxy/channels/prod", `{"snapshot":"one"}`},
+	{"DELETE", "/api/v1/proxy/channels/prod", ""},
+	{"POST", "/api/v1/proxy/channels/prod/rollback", ""},
+	{"GET", "/api/v1/proxy/channels/prod/history", ""},
+	{"GET", "/api/v1/proxy/diff?from=2026-01-01&to=now", ""},
+	{"POST", "/api/v1/proxy/diff?from=2026-01-01&to=prod", `{"packages":[{"name":"a/b","version":"1.0"}]}`},
+	{"GET", "/api/v1/proxy/packages/a/b/history", ""},
+	{"GET", "/api/v1/proxy/packages/a/b/explain?version=1.0&at=2026-01-01", ""},
+	{"GET", "/api/v1/proxy/instants", ""},
+	{"POST", "/api/v1/proxy/history/import-lock?at=2026-01-01T00:00:00Z", `{"packages":[]}`},
+	{"GET", "/api/v1/proxy/blocks", ""},
+	{"POST", "/api/v1/proxy/blocks", `{"package":"a/b","reason":"x"}`},
+	{"DELETE", "/api/v1/proxy/blocks/1", ""},
+	{"GET", "/api/v1/proxy/waivers", ""},
+	{"POST", "/api/v1/proxy/waivers", `{"package":"a/b","reason":"x"}`},
+	{"DELETE", "/api/v1/proxy/waivers/1", ""},
+	{"GET", "/api/v1/proxy/exemptions", ""},
+	{"POST", "/api/v1/proxy/exemptions", `{"package":"a/b","reason":"x"}`},
+	{"DELETE", "/api/v1/proxy/exemptions/1", ""},
+	{"GET", "/api/v1/proxy/holds", ""},
+	{"POST", "/api/v1/proxy/holds", `{"package":"a/b","reason":"x"}`},
+	{"DELETE", "/api/v1/proxy/holds/1", ""},
 }
 
 func TestEveryOperationAnswersAsDescribed(t *testing.T) {
 	for _, empty := range []bool{false, true} {
 		s := serve(t, options(&operator{empty: empty}))
 		for _, o := range operations {
-			a := s.do(o.method, o.path, "")
+			a := s.do(o.method, o.path, o.body)
 			if a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%s %s: %d %s", o.method, o.path, a.StatusCode, a.body)
 			}
@@ -94,7 +128,7 @@ func TestErrorsBecomeAnswersByOneTable(t *testing.T) {
 					continue // what only reads the store cannot fail like that
 				}
 				s.log.Reset()
-				a := s.do(o.method, o.path, "")
+				a := s.do(o.method, o.path, o.body)
 				if a.StatusCode != c.status || a.code() != c.code {
 					t.Errorf("%s %s: %d %s", o.method, o.path, a.StatusCode, a.body)
 				}
@@ -281,7 +315,7 @@ func TestWhatIsNotThereIsSaidInTheEnvelope(t *testing.T) {
 func TestWithoutAProxyTheOperationsSaySo(t *testing.T) {
 	s := serve(t, options(nil))
 	for _, o := range operations {
-		if a := s.do(o.method, o.path, ""); a.StatusCode != 403 || a.code() != api.CodeNotAvailable || !strings.Contains(a.message(), "PROXY_ENABLED") {
+		if a := s.do(o.method, o.path, o.body); a.StatusCode != 403 || a.code() != api.CodeNotAvailable || !strings.Contains(a.message(), "PROXY_ENABLED") {
 			t.Errorf("%s %s: %d %s", o.method, o.path, a.StatusCode, a.body)
 		}
 	}
