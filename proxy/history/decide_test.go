@@ -247,3 +247,23 @@ func TestAnInstantIsAWholeSecond(t *testing.T) {
 		t.Errorf("%+v %v", b, err)
 	}
 }
+
+// The document that deciding made is handed out once and made again after that.
+func TestAViewIsTheSameEveryTimeItIsMade(t *testing.T) {
+	h, _, _ := story(t)
+	b, err := h.Decide(at("2026-09-02T00:00:00Z"), pkg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bodies [3]string
+	for i := range bodies {
+		doc, err := h.Materialize(pkg, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bodies[i] = string(doc.Encode())
+	}
+	if bodies[0] != bodies[1] || bodies[1] != bodies[2] || bodies[0] == "" {
+		t.Errorf("%q", bodies)
+	}
+}

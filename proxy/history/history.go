@@ -6,10 +6,18 @@
 // version ever pointed at, so that what was once locked stays downloadable.
 // Nothing observed is ever overwritten or deleted.
 //
+// From that memory it answers what a file looked like at an instant. Decide
+// tells it, and how well it is known; Bind writes the decision down, once;
+// Materialize makes the document, the same bytes for the same decision forever.
+// What a view calls exact was served by upstream at that second; what it calls
+// anything else shows nothing that first existed later, unless it says that
+// authors' own dates were all there was to go by.
+//
 // It promises that an Observe which returned is durable, and that the same
-// observations in the same order give the same records. It knows nothing of
-// HTTP or freshness: whoever fetched a document says what came back and when
-// the question was asked.
+// observations at the same times give the same records. It knows nothing of
+// HTTP or freshness, of freezes, denials or snapshots: whoever fetched a
+// document says what came back and when the question was asked, and whoever
+// serves a view applies policies to it.
 package history
 
 import (

@@ -3,6 +3,7 @@ package history
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"stasis/proxy/composer"
@@ -62,7 +63,13 @@ type Binding struct {
 	// BoundAt is when the decision was written down; zero before.
 	BoundAt time.Time `json:"bound_at,omitzero"`
 
-	made *composer.Document // what Decide had to make already
+	made *made
+}
+
+// made holds what Decide had to make already until it is asked for, once:
+// bindings may be kept for long, documents are large.
+type made struct {
+	doc atomic.Pointer[composer.Document]
 }
 
 var (
@@ -163,7 +170,8 @@ func (h *History) make(f composer.File, b Binding, f0 Fidelity) (Binding, error)
 	if err != nil {
 		return Binding{}, err
 	}
-	b.made, b.Fidelity = doc, f0
+	b.made, b.Fidelity = new(made), f0
+	b.made.doc.Store(doc)
 	if estimated {
 		b.Fidelity = Estimated
 	}
@@ -192,8 +200,10 @@ func ceil(t time.Time) time.Time {
 // Materialize returns the document that b stands for: the same bytes for the
 // same binding, now and forever. It is nil when there is none.
 func (h *History) Materialize(f composer.File, b Binding) (*composer.Document, error) {
-	if b.made != nil || b.Kind == AbsentDocument {
-		return b.made, nil
+	if b.made != nil {
+		if doc := b.made.doc.Swap(nil); doc != nil {
+			return doc, nil
+		}
 	}
 	doc, _, err := h.build(f, b)
 	if err != nil {
