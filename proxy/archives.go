@@ -22,7 +22,7 @@ type archiveRecord struct {
 	Type       string         `json:"type"`
 	URL        string         `json:"url"` // where it came from
 	FirstSeen  time.Time      `json:"first_seen"`
-	Checked    time.Time      `json:"checked"` // when upstream last gave these bytes
+	Checked    time.Time      `json:"checked"` // when upstream was last asked for it
 	Comment    string         `json:"comment,omitempty"`
 	Alternates []store.Digest `json:"alternates,omitempty"` // other bytes of the same tree
 	Refusals   []refused      `json:"refusals,omitempty"`
@@ -91,16 +91,23 @@ func (p *Proxy) keepArchive(k archiveKey, url string, digest store.Digest, size 
 			return err
 		case rec.Digest == digest:
 		case rec.Content != "" && rec.Content == rep.Content:
-			// Rebuilt by the host: other bytes, the same tree.
-			if !slices.Contains(rec.Alternates, rec.Digest) {
-				rec.Alternates = append(rec.Alternates, rec.Digest)
+			// Rebuilt by the host: other bytes, the same tree. The bytes that
+			// clients already have stay the ones while they are held.
+			other := rec.Digest
+			if p.store.HasBlob(rec.Digest) {
+				other = digest
+			} else {
+				rec.Digest, rec.Size, rec.Comment = digest, size, rep.Comment
 			}
-			rec.Digest, rec.Size, rec.Comment = digest, size, rep.Comment
+			if !slices.Contains(rec.Alternates, other) {
+				rec.Alternates = append(rec.Alternates, other)
+			}
 		default:
 			mismatch = true
 			if len(rec.Refusals) < maxRefusals {
 				rec.Refusals = append(rec.Refusals, refused{At: now, Digest: digest, Content: rep.Content, URL: url})
 			}
+			rec.Checked = now // otherwise every request would look again
 			return archives.Put(tx, rec, k.parts()...)
 		}
 		rec.URL, rec.Checked = url, now

@@ -280,3 +280,43 @@ func TestArchivesServeWithUpstreamDead(t *testing.T) {
 		t.Errorf("got %v, %v", a, err)
 	}
 }
+
+// TestMovableReferencesAreCheckedAgain: an archive whose reference is no commit
+// is asked for again behind the answer, and what was handed out stays.
+func TestMovableReferencesAreCheckedAgain(t *testing.T) {
+	w := newRig(t)
+	r := w.release(standin.Release{Name: "acme/lib", Version: "1.0.0", NoReference: true})
+	w.want(lib, 200, missed)
+	path := distPath("1.0.0.0", "", "zip")
+	serve := func(cache string) {
+		t.Helper()
+		if a, err := w.download(path); err != nil || a.cache() != cache || !bytes.Equal(a.body, r.Archive) {
+			t.Errorf("%v, %v", a, err)
+		}
+	}
+	const origin = "/dl/*"
+	serve(hit) // small: it was there before the first byte was sent
+	serve(hit)
+	w.asked(origin, 1)
+	for i, body := range [][]byte{repacked(t, r.Archive), standin.Zip(map[string]string{"x/evil.php": "<?php"}), nil} {
+		w.Advance(25 * time.Hour)
+		var rule *standin.Rule
+		if body != nil {
+			rule = w.up.Fault(origin, standin.Body("application/zip", string(body)))
+		} else {
+			rule = w.up.Fault(origin, standin.Status(404))
+		}
+		serve(hit)
+		w.await(origin, i+2)
+		for range 3 {
+			serve(hit)
+		}
+		if body != nil {
+			w.asked(origin, i+2)
+		}
+		rule.Remove()
+	}
+	if n := len(w.alerted(proxy.AlertDigestChanged)); n != 1 {
+		t.Errorf("%d alerts of changed content, want 1", n)
+	}
+}

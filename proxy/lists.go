@@ -106,10 +106,14 @@ func (p *Proxy) serveSearch(w http.ResponseWriter, r *http.Request) {
 	p.serveAnswer(w, r, q)
 }
 
+// providable is what a package can say that it provides: a package name, or
+// that of an extension.
+var providable = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?$`)
+
 // serveProviders answers GET /providers/{name}.json. Composer 2.0 to 2.3 take
 // a 404 for an error, so an unknown name has an empty list (C66).
 func (p *Proxy) serveProviders(w http.ResponseWriter, r *http.Request, name string) {
-	if name == "" || len(name) > 255 || strings.ContainsAny(name, "?#%\\\x00") || strings.Contains(name, "..") {
+	if len(name) > 255 || !providable.MatchString(name) || strings.Contains(name, "..") {
 		refuse(w, r, http.StatusBadRequest, "this is not a package name", 0)
 		return
 	}
