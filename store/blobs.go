@@ -547,7 +547,7 @@ func (s *Store) EvictAll() (n int, bytes int64, err error) {
 	defer s.leave()
 	b := s.blobs
 	b.mu.Lock()
-	out := b.index.evict(b.index.reserved, 0)
+	out := b.index.evict(-1, 0)
 	b.mu.Unlock()
 	for _, h := range out {
 		bytes += h.size

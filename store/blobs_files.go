@@ -11,7 +11,10 @@ import (
 	"strconv"
 )
 
-const filesTmp = "tmp"
+const (
+	filesFolder = "blobs"
+	filesTmp    = "tmp"
+)
 
 // fileDriver keeps each body in a file named by its digest. All access goes
 // through os.Root, so that no name can lead outside.
@@ -24,7 +27,7 @@ type fileDriver struct {
 // openFileDriver also removes what was being written when the last process
 // ended.
 func openFileDriver(s *Store) (*fileDriver, error) {
-	dir := filepath.Join(s.opts.Path, "blobs")
+	dir := filepath.Join(s.opts.Path, filesFolder)
 	if err := os.MkdirAll(filepath.Join(dir, filesTmp), 0o755); err != nil {
 		return nil, err
 	}

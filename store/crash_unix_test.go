@@ -19,13 +19,10 @@ import (
 	"stasis/store"
 )
 
-type counted struct {
-	N    int
-	Blob store.Digest
-	Doc  store.Digest
+func init() {
+	children["write"] = childWrites
+	children["wait"] = childWaits
 }
-
-var countedTable = store.Table[counted]{Family: store.FamilyMeta, Name: "counted"}
 
 // childBody is the body of step n of a worker; its size runs from a few bytes
 // to several chunks.

@@ -101,12 +101,13 @@ func (tx *Tx) PutDocument(body []byte) (Digest, error) {
 }
 
 // putPartsAhead makes the parts of a large document durable before the
-// transaction that will point to them. They are marked as being in use, so
-// that the sweep leaves them alone until the transaction is over.
+// transaction that will point to them. Nothing is swept until it is over.
 func (tx *Tx) putPartsAhead(d Digest, packed []byte) error {
 	s := tx.s
-	s.documents.hold(d)
-	tx.parts = append(tx.parts, d)
+	if !tx.ahead {
+		tx.ahead = true
+		s.documents.ahead.RLock()
+	}
 	for i := uint32(0); len(packed) > 0; i++ {
 		n := min(len(packed), documentPart)
 		if err := s.space.need(int64(n)); err != nil {
@@ -122,11 +123,12 @@ func (tx *Tx) putPartsAhead(d Digest, packed []byte) error {
 	return s.sync.sync()
 }
 
+// releaseParts is called when a transaction is over.
 func (tx *Tx) releaseParts() {
-	for _, d := range tx.parts {
-		tx.s.documents.drop(d)
+	if tx.ahead {
+		tx.ahead = false
+		tx.s.documents.ahead.RUnlock()
 	}
-	tx.parts = nil
 }
 
 // Document returns the document with digest d. The bytes were compared with
@@ -192,12 +194,11 @@ func (tx *Tx) documentInfo(d Digest) (documentInfo, error) {
 }
 
 // orphanParts returns the keys of parts whose document has no header.
-func (tx *Tx) orphanParts(ctx context.Context) ([][]byte, error) {
+func (s *Store) orphanParts(ctx context.Context) ([][]byte, error) {
 	var orphans [][]byte
 	var last Digest
 	orphan := false
-	prefix := []byte{byte(familyDocumentPart)}
-	err := tx.scan(prefix, prefix, true, func(key, _ []byte) error {
+	err := s.walk([]byte{byte(familyDocumentPart)}, true, func(tx *Tx, key, _ []byte) error {
 		d, ok := keyDigest(key)
 		if !ok {
 			return ctx.Err()
@@ -207,7 +208,7 @@ func (tx *Tx) orphanParts(ctx context.Context) ([][]byte, error) {
 			if err != nil {
 				return err
 			}
-			last, orphan = d, !held && !tx.s.documents.held(d)
+			last, orphan = d, !held
 		}
 		if orphan {
 			orphans = append(orphans, key)
@@ -217,14 +218,17 @@ func (tx *Tx) orphanParts(ctx context.Context) ([][]byte, error) {
 	return orphans, err
 }
 
-// removeParts removes what orphanParts found, unless its document is being
-// written again.
+// removeParts removes what orphanParts found and still has no header. While a
+// large document is being written it does nothing: Maintain comes again.
 func (s *Store) removeParts(keys [][]byte) error {
+	if !s.documents.ahead.TryLock() {
+		return nil
+	}
+	defer s.documents.ahead.Unlock()
 	for _, key := range keys {
 		d, _ := keyDigest(key)
 		err := s.update(func(tx *Tx) error {
-			held, err := tx.has(digestKey(familyDocument, d))
-			if held || err != nil || s.documents.held(d) {
+			if held, err := tx.has(digestKey(familyDocument, d)); held || err != nil {
 				return err
 			}
 			return tx.delete(key)
@@ -243,9 +247,13 @@ type docCounter struct{ n, size, packed int64 }
 // is saved at Close and counted afresh by Maintain, because a killed process
 // does not save it.
 type documentCount struct {
-	mu      sync.Mutex // guards everything below
-	sum     docCounter
-	pending map[Digest]int // documents whose parts are written and whose header may follow
+	mu  sync.Mutex // guards sum
+	sum docCounter
+
+	// ahead is held for reading from the first part that is written ahead of
+	// its header until the header's transaction is over, and for writing while
+	// parts without headers are removed.
+	ahead sync.RWMutex
 }
 
 type documentTotals struct{ Count, Size, Packed int64 }
@@ -290,27 +298,4 @@ func (c *documentCount) get() docCounter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.sum
-}
-
-func (c *documentCount) hold(d Digest) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.pending == nil {
-		c.pending = map[Digest]int{}
-	}
-	c.pending[d]++
-}
-
-func (c *documentCount) drop(d Digest) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.pending[d]--; c.pending[d] == 0 {
-		delete(c.pending, d)
-	}
-}
-
-func (c *documentCount) held(d Digest) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.pending[d] > 0
 }

@@ -58,7 +58,7 @@ type Tx struct {
 	bytes     int64      // about what they take in the log
 	documents docCounter // documents this transaction adds
 	healed    []Digest   // documents it writes anew because they were damaged
-	parts     []Digest   // documents whose parts were written ahead of this transaction
+	ahead     bool       // parts were written ahead of this transaction
 }
 
 // View runs fn on a consistent view of the facts. Keep it short: what a view

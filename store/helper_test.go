@@ -22,11 +22,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-var children = map[string]func(folder string) error{
-	"write": childWrites,
-	"open":  childOpens,
-	"wait":  childWaits,
-}
+// children are what this binary can do as another process.
+var children = map[string]func(folder string) error{}
 
 // open opens a store that is closed when the test ends.
 func open(t testing.TB, o store.Options) *store.Store {
@@ -73,3 +70,11 @@ func keep(s *store.Store, body []byte) (store.Digest, error) {
 
 // someDay is a fixed instant for injected clocks.
 var someDay = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+type counted struct {
+	N    int
+	Blob store.Digest
+	Doc  store.Digest
+}
+
+var countedTable = store.Table[counted]{Family: store.FamilyMeta, Name: "counted"}

@@ -90,7 +90,8 @@ func (x *index) remove(h *held) bool {
 }
 
 // evict takes the least recently used bodies out until need more bytes fit
-// below limit, and returns them.
+// below limit, and returns them. No limit below 0 is ever reached, so that one
+// takes out all.
 func (x *index) evict(limit, need int64) []*held {
 	var out []*held
 	for x.bytes+x.reserved+need > limit {

@@ -27,8 +27,8 @@ type Usage struct {
 	Low       bool  // the floor is reached: nothing new is kept
 }
 
-// Usage walks the data folder for DiskBytes, which takes milliseconds; the
-// rest is at hand.
+// Usage looks at the files of the databases for DiskBytes, which takes a
+// millisecond or so; the rest is at hand.
 func (s *Store) Usage() Usage {
 	if err := s.enter(); err != nil {
 		return Usage{}
@@ -47,6 +47,9 @@ func (s *Store) Usage() Usage {
 	u.Bytes, u.PinnedBytes = x.bytes, x.pinnedBytes
 	s.blobs.mu.Unlock()
 	u.DiskBytes = folderUsage(s.opts.Path)
+	if s.opts.Archives == DriverFiles {
+		u.DiskBytes += u.Bytes + u.PinnedBytes
+	}
 	if free, err := s.space.free(s.opts.Path); err == nil {
 		u.FreeBytes = free
 		u.Low = free < s.space.floor
@@ -55,12 +58,16 @@ func (s *Store) Usage() Usage {
 }
 
 // folderUsage adds up the disk blocks below path. Files come and go meanwhile;
-// those that went are not counted.
+// those that went are not counted. Archives that are files of their own are
+// left out: there may be very many, and their sizes are known.
 func folderUsage(path string) int64 {
 	var sum int64
-	filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error { //nolint:errcheck // what cannot be seen is not counted
+	filepath.WalkDir(path, func(name string, e fs.DirEntry, err error) error { //nolint:errcheck // what cannot be seen is not counted
 		if err != nil {
 			return nil
+		}
+		if e.IsDir() && name == filepath.Join(path, filesFolder) {
+			return filepath.SkipDir
 		}
 		if info, err := e.Info(); err == nil {
 			sum += diskUsage(info)
@@ -125,31 +132,25 @@ func (b *blobs) sweep(ctx context.Context) error {
 // what a crash left between the parts of a large document and its header.
 func (s *Store) sweepDocuments(ctx context.Context) error {
 	var sum docCounter
-	var orphans [][]byte
-	seen := 0
-	err := s.view(func(tx *Tx) error {
-		headers := []byte{byte(familyDocument)}
-		err := tx.scan(headers, headers, false, func(key, value []byte) error {
-			if seen++; seen%1024 == 0 && ctx.Err() != nil {
-				return ctx.Err()
-			}
-			body, why := unframe(key, value)
-			if info, ok := decodeDocumentInfo(body); why == "" && ok {
-				sum.n++
-				sum.size += info.size
-				sum.packed += info.packed
-			}
-			return nil
-		})
-		if err != nil {
-			return err
+	before := s.documents.get()
+	err := s.walk([]byte{byte(familyDocument)}, false, func(_ *Tx, key, value []byte) error {
+		body, why := unframe(key, value)
+		if info, ok := decodeDocumentInfo(body); why == "" && ok {
+			sum.n++
+			sum.size += info.size
+			sum.packed += info.packed
 		}
-		orphans, err = tx.orphanParts(ctx)
-		return err
+		return ctx.Err()
 	})
 	if err != nil {
 		return err
 	}
-	s.documents.set(sum)
+	if s.documents.get() == before { // else some may have been counted and some not
+		s.documents.set(sum)
+	}
+	orphans, err := s.orphanParts(ctx)
+	if err != nil {
+		return err
+	}
 	return s.removeParts(orphans)
 }

@@ -15,6 +15,8 @@ import (
 	"stasis/store"
 )
 
+func init() { children["open"] = childOpens }
+
 // childOpens opens the folder and tells how long that took and what the
 // process holds in memory then.
 func childOpens(folder string) error {

@@ -82,7 +82,7 @@ func (d *badgerDriver) reclaim(ctx context.Context) error {
 	d.reclaiming.Lock()
 	defer d.reclaiming.Unlock()
 	d.dead.Store(0)
-	if d.tidy(1.1) {
+	if d.tidy(1.1) || !d.s.space.has(2*d.files+8*archivesMemTable) {
 		return nil
 	}
 	filled, err := d.rotate()
@@ -116,9 +116,6 @@ func (d *badgerDriver) settle(ctx context.Context, filled string) {
 // rotate writes a memtable full of filler over the filler of last time, and
 // returns the name of the log that this completed.
 func (d *badgerDriver) rotate() (filled string, err error) {
-	if err := d.s.space.need(4 * archivesMemTable); err != nil {
-		return "", err
-	}
 	d.writing.RLock()
 	defer d.writing.RUnlock()
 	if err := d.mem.reserve(archivesMemTable / 2); err != nil {
@@ -151,9 +148,6 @@ func (d *badgerDriver) collect(ctx context.Context) error {
 			return nil
 		}
 		for ctx.Err() == nil {
-			if err := d.s.space.need(d.files); err != nil {
-				return err
-			}
 			err := d.collectDurably(step.garbage)
 			if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
 				break

@@ -20,7 +20,7 @@ const (
 
 type pair struct{ key, value []byte }
 
-// scanKeys calls fn for every key from "from" on that begins with prefix.
+// scan calls fn for every key from "from" on that begins with prefix.
 // Values are the raw frames, empty when keysOnly.
 func (tx *Tx) scan(prefix, from []byte, keysOnly bool, fn func(key, value []byte) error) error {
 	for size := firstPage; ; size = min(size*4, lastPage) {
@@ -35,6 +35,28 @@ func (tx *Tx) scan(prefix, from []byte, keysOnly bool, fn func(key, value []byte
 		}
 		from = append(bytes.Clone(page[len(page)-1].key), 0)
 	}
+}
+
+// walk calls fn for every key that begins with prefix, each page in a view of
+// its own: for long walks, which must not keep one view open (see View).
+func (s *Store) walk(prefix []byte, keysOnly bool, fn func(tx *Tx, key, value []byte) error) error {
+	for from, more := prefix, true; more; {
+		err := s.view(func(tx *Tx) error {
+			var page []pair
+			page, more = tx.page(prefix, from, false, lastPage, keysOnly, nil)
+			for _, p := range page {
+				if err := fn(tx, p.key, p.value); err != nil {
+					return err
+				}
+				from = append(bytes.Clone(p.key), 0)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scanBack is scan from the last key with prefix that is not after "from"

@@ -80,6 +80,13 @@ func (s *space) need(n int64) error {
 	return err
 }
 
+// has reports whether n bytes are free, above the floor or not: for work that
+// frees more than it takes.
+func (s *space) has(n int64) bool {
+	free, err := s.free(s.path)
+	return err == nil && free >= n
+}
+
 // Badger turns its memtables into tables when it opens and when it closes, and
 // on a full disk that kills the process. For opening the ballast is borrowed:
 // removed before, and put back afterwards as far as there is room. Closing can

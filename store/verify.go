@@ -70,26 +70,23 @@ func (v *verifier) databases() error {
 }
 
 func (v *verifier) records() error {
-	return v.s.view(func(tx *Tx) error {
-		for f := range 256 {
-			if Family(f) == familyDocumentPart {
-				continue // read with the documents
-			}
-			prefix := []byte{byte(f)}
-			err := tx.scan(prefix, prefix, false, func(key, value []byte) error {
-				v.sum.Records++
-				if _, why := unframe(key, value); why != "" {
-					subject := recordName(key)
-					v.problem("record", subject, damaged("record", subject, why))
-				}
-				return v.ctx.Err()
-			})
-			if err != nil {
-				return err
-			}
+	for f := range 256 {
+		if Family(f) == familyDocumentPart {
+			continue // read with the documents
 		}
-		return nil
-	})
+		err := v.s.walk([]byte{byte(f)}, false, func(_ *Tx, key, value []byte) error {
+			v.sum.Records++
+			if _, why := unframe(key, value); why != "" {
+				subject := recordName(key)
+				v.problem("record", subject, damaged("record", subject, why))
+			}
+			return v.ctx.Err()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // recordName spells a key for people.
@@ -107,21 +104,18 @@ func recordName(key []byte) string {
 }
 
 func (v *verifier) documents() error {
-	return v.s.view(func(tx *Tx) error {
-		prefix := []byte{byte(familyDocument)}
-		return tx.scan(prefix, prefix, true, func(key, _ []byte) error {
-			d, ok := keyDigest(key)
-			if !ok {
-				return v.ctx.Err()
-			}
-			v.sum.Documents++
-			body, err := tx.Document(d)
-			if err != nil {
-				v.problem("document", d.String(), err)
-			}
-			v.sum.Bytes += int64(len(body))
+	return v.s.walk([]byte{byte(familyDocument)}, true, func(tx *Tx, key, _ []byte) error {
+		d, ok := keyDigest(key)
+		if !ok {
 			return v.ctx.Err()
-		})
+		}
+		v.sum.Documents++
+		body, err := tx.Document(d)
+		if err != nil {
+			v.problem("document", d.String(), err)
+		}
+		v.sum.Bytes += int64(len(body))
+		return v.ctx.Err()
 	})
 }
 
