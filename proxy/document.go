@@ -80,7 +80,7 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, e *entry, v varia
 		refuse(w, r, http.StatusNotFound, name+" was not found upstream", 0)
 		return true
 	}
-	rd := e.rendition(v)
+	rd := e.rendition(v, p.now())
 	if rd == nil {
 		return false
 	}

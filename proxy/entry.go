@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,9 +51,10 @@ func (e *entry) name() string {
 	return name
 }
 
-func (e *entry) rendition(v variant) *rendition {
+// rendition returns what is ready for an audience at a moment.
+func (e *entry) rendition(v variant, now time.Time) *rendition {
 	for _, r := range *e.renditions.Load() {
-		if r.serves(v) {
+		if r.serves(v) && (r.until.IsZero() || now.Before(r.until)) {
 			return r
 		}
 	}
@@ -64,8 +66,15 @@ func (e *entry) rendition(v variant) *rendition {
 func (e *entry) add(r *rendition) int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	old := *e.renditions.Load()
+	old := slices.Clone(*e.renditions.Load())
 	grew := r.bytes()
+	old = slices.DeleteFunc(old, func(o *rendition) bool {
+		if o.variant != r.variant {
+			return false
+		}
+		grew -= o.bytes() // its time is over
+		return true
+	})
 	if len(old) == maxRenditions {
 		grew -= old[0].bytes()
 		old = old[1:]
@@ -87,9 +96,10 @@ type variant struct {
 type rendition struct {
 	variant      variant
 	lastModified time.Time
-	modified     []string // the Last-Modified header
-	etag         string   // of the identity body, without quotes
-	denied       []string // the X-Snapshot-Denied header; nil for none
+	modified     []string  // the Last-Modified header
+	etag         string    // of the identity body, without quotes
+	denied       []string  // the X-Snapshot-Denied header; nil for none
+	until        time.Time // when the rules say something else; zero: never
 
 	mu     sync.Mutex // held while an encoding is added
 	bodies [encodings]atomic.Pointer[encoded]

@@ -18,7 +18,7 @@ const renderVersion = "1"
 func (p *Proxy) renderOnce(ctx context.Context, e *entry, v variant, render func() (*rendition, error)) error {
 	key := fmt.Sprintf("render %p %s %s %t", e, e.key, v.base, v.legacy)
 	ch := p.flights.DoChan(key, func() (any, error) {
-		if e.rendition(v) != nil {
+		if e.rendition(v, p.now()) != nil {
 			return nil, nil
 		}
 		rd, err := render()
@@ -66,10 +66,11 @@ func (p *Proxy) renderDocument(f composer.File, e *entry, v variant) (*rendition
 // audience. content is the digest of the recorded document that doc is, or
 // zero when it was made.
 func (p *Proxy) renderContent(f composer.File, doc *composer.Document, content store.Digest, validFrom time.Time, in world, v variant) (*rendition, error) {
-	seen, denied, err := p.permitted(f, doc, in, v)
+	res, err := p.permitted(f, doc, in, v)
 	if err != nil {
 		return nil, err
 	}
+	seen := res.Doc
 	if in.strict {
 		seen = withoutSources(seen)
 	}
@@ -82,8 +83,9 @@ func (p *Proxy) renderContent(f composer.File, doc *composer.Document, content s
 		return nil, fmt.Errorf("date the answer for %s: %w", f, err)
 	}
 	rd := newRendition(v, body, modified)
-	if denied > 0 {
-		rd.denied = []string{strconv.Itoa(denied)}
+	rd.until = res.Until
+	if res.Denied > 0 {
+		rd.denied = []string{strconv.Itoa(res.Denied)}
 	}
 	return rd, nil
 }

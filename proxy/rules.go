@@ -1,11 +1,8 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
-	"slices"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -13,26 +10,20 @@ import (
 	"stasis/proxy/composer"
 	"stasis/proxy/history"
 	"stasis/proxy/policy"
-	"stasis/store"
 )
 
-// permitted applies the rules about what may be seen to a document. It returns
-// the very document when nothing had to change, and how many versions are
-// denied.
-func (p *Proxy) permitted(f composer.File, doc *composer.Document, in world, v variant) (*composer.Document, int, error) {
-	var newest *composer.Document
-	if in.kind == live && !f.Dev {
-		newest = doc
-	}
-	facts, err := p.facts(f.Name, newest)
+// permitted applies the rules about what may be seen to a document. The
+// result's Doc is the very document when nothing had to change.
+func (p *Proxy) permitted(f composer.File, doc *composer.Document, in world, v variant) (policy.Result, error) {
+	facts, err := p.facts(f.Name)
 	if err != nil {
-		return nil, 0, err
+		return policy.Result{}, err
 	}
 	res, err := p.policy.Apply(f, doc, facts, p.policyView(in, v))
 	if err != nil {
-		return nil, 0, fmt.Errorf("apply the rules to %s: %w", f, err)
+		return policy.Result{}, fmt.Errorf("apply the rules to %s: %w", f, err)
 	}
-	return res.Doc, res.Denied, nil
+	return res, nil
 }
 
 // policyView says how the rules look at a world.
@@ -47,38 +38,13 @@ func (p *Proxy) policyView(in world, v variant) policy.View {
 	return pv
 }
 
-// facts collects what the rules need to know of a package. liveDoc is its
-// newest document of tagged versions, where that is at hand.
-func (p *Proxy) facts(n composer.Name, liveDoc *composer.Document) (policy.Facts, error) {
-	refs, err := p.history.AllReferences(n)
+// facts collects what the rules need to know of a package.
+func (p *Proxy) facts(n composer.Name) (policy.Facts, error) {
+	facts, err := policy.Gather(p.history, n)
 	if err != nil {
-		return policy.Facts{}, fmt.Errorf("read the references of %s: %w", n, err)
+		return facts, fmt.Errorf("collect what is recorded of %s: %w", n, err)
 	}
-	files := filesOf(n)
-	if liveDoc == nil {
-		if liveDoc, err = p.newest(files[0]); err != nil {
-			return policy.Facts{}, err
-		}
-	}
-	facts := policy.Facts{References: refs, Live: liveDoc, Entry: func(r history.Reference, before time.Time) (composer.Object, error) {
-		return p.entryOfReference(n, r, before)
-	}}
-	if facts.FirstModified, err = p.firstModified(files[0]); err != nil {
-		return policy.Facts{}, err
-	}
-	facts.FirstModifiedDev, err = p.firstModified(files[1])
-	return facts, err
-}
-
-// firstModified is when the first document ever seen of a file began.
-func (p *Proxy) firstModified(f composer.File) (time.Time, error) {
-	list, err := p.history.Revisions(f)
-	for _, r := range list {
-		if !r.Absent() {
-			return r.ValidFrom, err
-		}
-	}
-	return time.Time{}, err
+	return facts, nil
 }
 
 // newest returns the newest recorded document of a file, or nil.
@@ -89,50 +55,6 @@ func (p *Proxy) newest(f composer.File) (*composer.Document, error) {
 	}
 	doc, _, err := p.recorded(f, st.Document)
 	return doc, err
-}
-
-// entryOfReference finds the version object that a recorded reference stood
-// for, as it was in the last document observed before an instant that has it;
-// nil when none is known.
-func (p *Proxy) entryOfReference(n composer.Name, r history.Reference, before time.Time) (composer.Object, error) {
-	f := composer.File{Name: n, Dev: composer.IsDev(r.Normalized)}
-	if !r.LastDocument.IsZero() && r.GoneAt.Before(before) {
-		return p.entryIn(f, r.LastDocument, r)
-	}
-	list, err := p.history.Revisions(f)
-	if err != nil {
-		return nil, err
-	}
-	for _, rev := range slices.Backward(list) {
-		if rev.Absent() || !rev.FirstSeen.Before(before) {
-			continue
-		}
-		if o, err := p.entryIn(f, rev.Document, r); o != nil || err != nil {
-			return o, err
-		}
-	}
-	return nil, nil
-}
-
-// entryIn finds the version object of a reference in a recorded document.
-func (p *Proxy) entryIn(f composer.File, digest store.Digest, r history.Reference) (composer.Object, error) {
-	doc, _, err := p.recorded(f, digest)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	index, err := doc.Index()
-	if err != nil {
-		return nil, err
-	}
-	for i, v := range index {
-		if v.Normalized == r.Normalized && v.Dist != nil && v.Dist.Reference == r.Reference {
-			return doc.Expanded()[i], nil
-		}
-	}
-	return nil, nil
 }
 
 // verdicts remembers what the rules said about archives, for as long as
@@ -175,7 +97,7 @@ func (p *Proxy) denied(k archiveKey, version string) error {
 }
 
 func (p *Proxy) judgeArchive(k archiveKey, version string, now time.Time) (denial, failure error) {
-	facts, err := p.facts(k.name, nil)
+	facts, err := p.facts(k.name)
 	if err != nil {
 		return nil, err
 	}

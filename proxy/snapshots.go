@@ -33,27 +33,26 @@ func (b buildWorld) Bind(ctx context.Context, at time.Time, f composer.File) (hi
 
 // Recorded implements snapshot.World.
 func (b buildWorld) Recorded(_ context.Context, f composer.File, normalized, reference string) (composer.Object, bool, error) {
-	refs, err := b.p.history.References(f.Name, composer.ReferenceKey(reference))
+	facts, err := b.p.facts(f.Name)
 	if err != nil {
 		return nil, false, err
 	}
-	for _, r := range refs {
-		if r.Normalized != normalized || r.Reference != reference {
-			continue
+	for _, r := range facts.References {
+		if r.Normalized == normalized && r.Reference == reference {
+			o, err := facts.Entry(r, b.p.now().Add(time.Second))
+			return o, o != nil, err
 		}
-		o, err := b.p.entryOfReference(f.Name, r, b.p.now().Add(time.Second))
-		return o, o != nil, err
 	}
 	return nil, false, nil
 }
 
 // Allowed implements snapshot.World.
 func (b buildWorld) Allowed(_ context.Context, f composer.File, doc *composer.Document, at time.Time) ([]composer.Version, error) {
-	seen, _, err := b.p.permitted(f, doc, world{kind: dated, at: at}, variant{})
+	res, err := b.p.permitted(f, doc, world{kind: dated, at: at}, variant{})
 	if err != nil {
 		return nil, err
 	}
-	return seen.Index()
+	return res.Doc.Index()
 }
 
 // Held implements snapshot.World.
@@ -206,7 +205,7 @@ func (p *Proxy) lookAt(_ context.Context, f composer.File, doc *composer.Documen
 	if err != nil {
 		return nil, err
 	}
-	facts, err := p.facts(f.Name, nil)
+	facts, err := p.facts(f.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -242,7 +242,7 @@ func (p *Proxy) Explain(ctx context.Context, n composer.Name, version, at string
 		return out, err
 	}
 	out.Fidelity = string(fidelity)
-	facts, err := p.facts(n, nil)
+	facts, err := p.facts(n)
 	if err != nil {
 		return out, err
 	}
