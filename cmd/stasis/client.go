@@ -101,16 +101,48 @@ func pinned(certFile string) *tls.Config {
 // call asks the management API and decodes the data of the answer into out, unless that is nil. It returns the data as it
 // came.
 func (c *client) call(ctx context.Context, method, path string, in, out any) (json.RawMessage, error) {
+	if in == nil {
+		return c.upload(ctx, method, path, "", nil, out)
+	}
+	text, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	return c.upload(ctx, method, path, "application/json", bytes.NewReader(text), out)
+}
+
+// upload is call with a body that is sent as it is.
+func (c *client) upload(ctx context.Context, method, path, contentType string, body io.Reader, out any) (json.RawMessage, error) {
+	resp, err := c.request(ctx, method, path, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return c.decode(resp, out)
+}
+
+// download writes an answer that is not in the envelope to w.
+func (c *client) download(ctx context.Context, path string, w io.Writer) (int64, error) {
+	resp, err := c.request(ctx, http.MethodGet, path, "", nil)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		_, err := c.decode(resp, nil)
+		return 0, err
+	}
+	n, err := io.Copy(w, resp.Body)
+	if err != nil {
+		return n, fmt.Errorf("the transfer from %s broke off, and what was written is worth nothing: %w", c.base, err)
+	}
+	return n, nil
+}
+
+// request sends a request to the management API.
+func (c *client) request(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
 	if strings.HasPrefix(c.token, "$argon2") {
 		return nil, errors.New("ADMIN_TOKEN holds a hash; this command needs the token itself")
-	}
-	var body io.Reader
-	if in != nil {
-		text, err := json.Marshal(in)
-		if err != nil {
-			return nil, err
-		}
-		body = bytes.NewReader(text)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+"/api/v1/proxy/"+path, body)
 	if err != nil {
@@ -119,15 +151,10 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) (js
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
 	}
-	resp, err := c.do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	return c.decode(resp, out)
+	return c.do(req)
 }
 
 // decode takes the answer out of its envelope.

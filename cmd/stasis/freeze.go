@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,13 +24,20 @@ type freezeBody struct {
 	ExpiresAt string `json:"expires_at,omitempty"`
 }
 
+// patternBody is what the API takes to freeze a pattern.
+type patternBody struct {
+	Pattern string `json:"pattern"`
+	freezeBody
+}
+
 func (p *program) freezeCommand() *cobra.Command {
 	var reason, at, expires string
 	cmd := &cobra.Command{
-		Use:   "freeze VENDOR/PACKAGE...",
+		Use:   "freeze VENDOR/PACKAGE|PATTERN...",
 		Short: "Hold packages at what is recorded of them",
 		Long: "Holds packages as they are recorded now, or were at a moment in the past, until they are unfrozen or the freeze " +
-			"expires. Freezing a frozen package changes its freeze.",
+			"expires. Freezing a frozen package changes its freeze. A pattern such as 'acme/*' holds all packages it matches, each as it " +
+			"is seen at that moment; quote it, so that the shell leaves it alone.",
 		Args: cobra.MinimumNArgs(1),
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for whoever wonders")
@@ -44,7 +53,12 @@ func (p *program) freezeCommand() *cobra.Command {
 			return err
 		}
 		var freezes []proxy.Freeze
-		answers, err := each(ctx, c, "freeze", args, body, &freezes)
+		answers, err := each(ctx, c, args, func(name string, pattern bool) request {
+			if pattern {
+				return request{http.MethodPost, "freezes", patternBody{name, body}}
+			}
+			return request{http.MethodPost, "freeze/" + name, body}
+		}, &freezes)
 		if err != nil {
 			return err
 		}
@@ -54,13 +68,19 @@ func (p *program) freezeCommand() *cobra.Command {
 
 func (p *program) unfreezeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "unfreeze VENDOR/PACKAGE...",
+		Use:   "unfreeze VENDOR/PACKAGE|PATTERN...",
 		Short: "Let packages follow upstream again",
+		Long:  "Lets packages follow upstream again. What a pattern holds is let go with the same pattern.",
 		Args:  cobra.MinimumNArgs(1),
 	}
 	return p.manage(cmd, func(ctx context.Context, c *client, args []string) error {
 		var results []api.Unfrozen
-		answers, err := each(ctx, c, "unfreeze", args, nil, &results)
+		answers, err := each(ctx, c, args, func(name string, pattern bool) request {
+			if pattern {
+				return request{http.MethodDelete, "freezes?pattern=" + url.QueryEscape(name), nil}
+			}
+			return request{http.MethodPost, "unfreeze/" + name, nil}
+		}, &results)
 		if err != nil {
 			return err
 		}
@@ -99,20 +119,30 @@ func writeFreezes(w io.Writer, freezes []proxy.Freeze) {
 	}
 }
 
-// each posts to an operation for every named package. All names are checked before the first is sent.
-func each[T any](ctx context.Context, c *client, operation string, args []string, body any, out *[]T) ([]json.RawMessage, error) {
-	var names []composer.Name
+// request is what the API is asked for one package or pattern.
+type request struct {
+	method, path string
+	body         any
+}
+
+// each asks the API for every named package or pattern. All names are checked before the first is sent.
+func each[T any](ctx context.Context, c *client, args []string, ask func(name string, pattern bool) request, out *[]T) ([]json.RawMessage, error) {
+	var requests []request
 	for _, arg := range args {
+		if strings.Contains(arg, "*") {
+			requests = append(requests, ask(strings.ToLower(arg), true))
+			continue
+		}
 		name, err := composer.ParseName(arg)
 		if err != nil {
 			return nil, usageError("%v", err)
 		}
-		names = append(names, name)
+		requests = append(requests, ask(name.String(), false))
 	}
 	var answers []json.RawMessage
-	for _, name := range names {
+	for _, r := range requests {
 		var one T
-		data, err := c.call(ctx, http.MethodPost, operation+"/"+name.String(), body, &one)
+		data, err := c.call(ctx, r.method, r.path, r.body, &one)
 		if err != nil {
 			return nil, err
 		}

@@ -118,7 +118,8 @@ func (p *program) command() *cobra.Command {
 	root.PersistentFlags().StringVar(&p.configFile, "config", "", "a YAML file with settings")
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Running Stasis:"},
-		&cobra.Group{ID: "manage", Title: "Managing a running Stasis (STASIS_URL, ADMIN_TOKEN):"})
+		&cobra.Group{ID: "manage", Title: "Managing a running Stasis (STASIS_URL, ADMIN_TOKEN):"},
+		&cobra.Group{ID: "past", Title: "Its time machine, and what may be seen:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
@@ -128,6 +129,8 @@ func (p *program) command() *cobra.Command {
 	add("run", p.serveCommand(), p.configCommand(), p.verifyCommand(), p.healthcheckCommand(), p.hashTokenCommand(), p.versionCommand())
 	add("manage", p.statusCommand(), p.statsCommand(), p.alertsCommand(), p.freezeCommand(), p.unfreezeCommand(),
 		p.frozenCommand(), p.purgeCommand(), p.warmCommand())
+	add("past", p.snapshotCommand(), p.channelCommand(), p.historyCommand(), p.explainCommand(), p.exportCommand(), p.importCommand())
+	add("past", p.ruleCommands()...)
 	return root
 }
 
