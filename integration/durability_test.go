@@ -61,7 +61,7 @@ func TestAKilledProgramLosesNothingItPromised(t *testing.T) {
 			archives := map[string][]byte{}
 			for i := range 60 {
 				name := fmt.Sprintf("storm/p%d", i)
-				archives[name] = s.Publish(standin.Release{Name: name, Version: "1.0.0", Size: int64(200_000 + i*20_000)}).Archive
+				archives[name] = s.Publish(standin.Release{Name: name, Version: "1.0.0", Size: int64(100_000 + i*8_000)}).Archive
 			}
 			d := start(t, s, "STORE_ARCHIVES="+driver)
 			for round := range 3 {

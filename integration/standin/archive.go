@@ -22,7 +22,7 @@ func Zip(files map[string]string) []byte {
 	w := zip.NewWriter(&b)
 	for _, name := range sortedKeys(files) {
 		method := zip.Deflate
-		if len(files[name]) > 1<<20 {
+		if len(files[name]) > 64<<10 {
 			method = zip.Store // large made files are noise; compressing them only costs time
 		}
 		f, err := w.CreateHeader(&zip.FileHeader{Name: name, Method: method, Modified: entryTime})

@@ -2,9 +2,7 @@ package standin
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -78,28 +76,17 @@ func alter(change func([]byte) []byte) Fault {
 	}
 }
 
-// GzipBomb answers with a gzip body of a few kilobytes per megabyte of size.
+// GzipBomb answers with a gzip body of a kilobyte per megabyte of size. It is
+// made of many members, each of them a megabyte of spaces.
 func GzipBomb(size int64) Fault {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	_, _ = io.CopyN(z, zeros{}, size)
-	_ = z.Close()
-	bomb := b.Bytes()
+	member := Gzip(bytes.Repeat([]byte{' '}, 1<<20))
+	bomb := bytes.Repeat(member, max(1, int(size>>20)))
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Header().Set("Content-Length", strconv.Itoa(len(bomb)))
 		_, _ = w.Write(bomb)
 	}
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
-	return len(p), nil
 }
 
 // Gate holds requests until it is opened.
