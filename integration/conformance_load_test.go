@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -113,9 +114,9 @@ func TestC39ConnectionsAreKeptAndShared(t *testing.T) {
 	report(t, "50 parallel HTTP/1.1 requests", together(50, func(int) error { return fetch(h1, "/p2/acme/a.json", 1) }))
 
 	var dials int
-	counting := &http.Transport{TLSClientConfig: trusting(), TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}, Dial: func(network, addr string) (net.Conn, error) {
+	counting := &http.Transport{TLSClientConfig: trusting(), TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		dials++
-		return net.Dial(network, addr)
+		return new(net.Dialer).DialContext(ctx, network, addr)
 	}}
 	t.Cleanup(counting.CloseIdleConnections)
 	for range 10 {

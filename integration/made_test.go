@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"regexp"
 	"strings"
-	"testing"
 
 	"stasis/integration/standin"
 )
@@ -105,13 +104,3 @@ func (d *daemon) archive(name, pretty string) *reply {
 func (d *daemon) ours(url string) bool { return strings.HasPrefix(url, d.probe()+"/") }
 
 func names(s *standin.Server) []string { return s.Names() }
-
-func contains(t testing.TB, list []string, want string) {
-	t.Helper()
-	for _, x := range list {
-		if x == want {
-			return
-		}
-	}
-	t.Errorf("%q is missing from %q", want, list)
-}

@@ -5,8 +5,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sort"
 	"time"
@@ -69,11 +71,13 @@ func Gzip(body []byte) []byte {
 
 // noise returns size bytes that no compressor shrinks, the same for each seed.
 func noise(seed string, size int64) string {
-	var key [32]byte
-	copy(key[:], seed)
-	src := rand.NewChaCha8(key)
+	key := sha256.Sum256([]byte(seed))
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		panic(err) // the key has a length that AES takes
+	}
 	b := make([]byte, size)
-	_, _ = src.Read(b)
+	cipher.NewCTR(block, key[:aes.BlockSize]).XORKeyStream(b, b)
 	return string(b)
 }
 
