@@ -199,7 +199,7 @@ func (m *management) endpoint(rt route) echo.HandlerFunc {
 			return nil
 		}
 		if rt.change != "" {
-			m.log.LogAttrs(r.Context(), slog.LevelInfo, "an operator "+rt.change,
+			m.log.LogAttrs(r.Context(), slog.LevelInfo, "an operator "+rt.change, //nolint:sloglint // one message for each route
 				slog.String("path", loggable(r.URL.Path, maxLoggedPath)), slog.String("subject", loggable(request.subject, maxLoggedPath)),
 				slog.String("by", loggable(request.by, maxOwner)), slog.String("request_id", w.Header().Get(requestIDHeader)))
 		}

@@ -78,7 +78,7 @@ func (p *Proxy) feedStatusNow() FeedStatus {
 func (p *Proxy) cacheStatus() (CacheStatus, error) {
 	u := p.store.Usage()
 	c := CacheStatus{
-		Documents: int64(u.Documents), Archives: int64(u.Blobs), ArchiveBytes: u.Bytes,
+		Documents: u.Documents, Archives: int64(u.Blobs), ArchiveBytes: u.Bytes,
 		PinnedBytes: u.PinnedBytes, LimitBytes: u.Limit, DiskBytes: u.DiskBytes, FreeBytes: u.FreeBytes,
 	}
 	err := p.history.Files(func(composer.File, history.State) error {

@@ -122,7 +122,7 @@ func (p *Proxy) downloadFrom(ctx context.Context, d *download, src source, url s
 	if err != nil {
 		return none, 0, err
 	}
-	defer blob.Abort() // nothing after Commit
+	defer blob.Abort() //nolint:errcheck // after Commit it does nothing
 	d.blob, d.total = blob, resp.ContentLength
 	sum, err := p.fill(d, resp.Body)
 	if err != nil {

@@ -35,8 +35,6 @@ type change struct {
 	Time    int64  `json:"time"` // Unix seconds
 }
 
-const feedUnit = int64(10000) // timestamps per second
-
 // feedStatus is what the status page says about the feed.
 type feedStatus struct {
 	mu       sync.Mutex

@@ -52,7 +52,7 @@ func (c storeCollector) Collect(ch chan<- prometheus.Metric) {
 	u := c.store.Usage()
 	for d, v := range map[*prometheus.Desc]int64{
 		archivesDesc: int64(u.Blobs), bytesDesc: u.Bytes, pinnedDesc: u.PinnedBytes,
-		documentDesc: int64(u.Documents), diskDesc: u.DiskBytes, freeDesc: u.FreeBytes,
+		documentDesc: u.Documents, diskDesc: u.DiskBytes, freeDesc: u.FreeBytes,
 	} {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v))
 	}

@@ -144,9 +144,6 @@ func (s *stats) count(k Kind, o outcome, bytes int64, pkg string) {
 	t.BytesServed += bytes
 }
 
-// served adds bytes to an answer that was counted before.
-func (s *stats) served(k Kind, bytes int64) { s.kinds[kindIndex(k)].served.Add(bytes) }
-
 // fetched notes bytes received from upstream.
 func (s *stats) fetched(k Kind, bytes int64) { s.kinds[kindIndex(k)].fetched.Add(bytes) }
 

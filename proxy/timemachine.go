@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -363,8 +364,9 @@ func (p *Proxy) LiftRule(_ context.Context, kind policy.Kind, id, by string) (po
 }
 
 func ruleError(err error) error {
-	if _, ok := err.(*policy.Invalid); ok {
-		return &invalid{err.Error()}
+	var bad *policy.Invalid
+	if errors.As(err, &bad) {
+		return &invalid{bad.Error()}
 	}
 	return err
 }

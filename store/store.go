@@ -88,7 +88,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	s := &Store{opts: o, log: o.Logger, now: o.Now}
 	defer func() {
 		if err != nil {
-			s.release()
+			err = errors.Join(err, s.release())
 		}
 	}()
 	if s.lock, err = lockFolder(o.Path); err != nil {

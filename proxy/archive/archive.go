@@ -66,7 +66,7 @@ const SniffSize = 512
 // refuses what cannot be one: HTML error pages, JSON messages, other formats.
 // head may be shorter than SniffSize only when the archive is.
 func Sniff(typ string, head []byte) error {
-	ok := true
+	var ok bool
 	switch typ {
 	case "zip":
 		ok = bytes.HasPrefix(head, []byte("PK\x03\x04")) || bytes.HasPrefix(head, []byte("PK\x05\x06"))

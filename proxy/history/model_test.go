@@ -136,13 +136,12 @@ type play struct {
 	monotone bool          // nothing is ever deleted or moved
 	followed bool          // the change feed is read
 
-	down    bool // upstream does not answer
-	polled  time.Time
-	seen    map[history.Fidelity]int
-	served  map[string]served
-	order   []string
-	broken  error
-	version int
+	down   bool // upstream does not answer
+	polled time.Time
+	seen   map[history.Fidelity]int
+	served map[string]served
+	order  []string
+	broken error
 }
 
 // served is a view that was bound.

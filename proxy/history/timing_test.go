@@ -55,11 +55,11 @@ func BenchmarkFirstBinding(b *testing.B) {
 		i++
 		// Around the middle of its history, every time another second.
 		when := start.Add(1500*time.Hour + time.Duration(i)*time.Second)
-		bound, _, err := h.Bound(when, f)
-		if err != nil {
+		if _, _, err := h.Bound(when, f); err != nil {
 			b.Fatal(err)
 		}
-		if bound, err = h.Decide(when, f); err != nil {
+		bound, err := h.Decide(when, f)
+		if err != nil {
 			b.Fatal(err)
 		}
 		if bound, err = h.Bind(f, bound); err != nil {

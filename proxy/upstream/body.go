@@ -79,7 +79,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if err != io.EOF && !errors.Is(err, ErrTooLarge) {
+	if err != io.EOF && !errors.Is(err, ErrTooLarge) { //nolint:errorlint // an end that is wrapped is a failure
 		err = b.failure(err)
 	}
 	b.err = err
@@ -117,7 +117,7 @@ type inflater struct {
 func (i *inflater) Read(p []byte) (int, error) {
 	if i.gz == nil {
 		gz, err := gzip.NewReader(i.raw)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF // an empty body is not an empty gzip stream
 		}
 		if err != nil {

@@ -77,7 +77,7 @@ func (t *hostTable) get(name string) *host {
 	} else if !t.named[name] {
 		h.label = "other"
 	}
-	h.breaker = gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{
+	h.breaker = gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{ //nolint:bodyclose // a type, and no response
 		Name:          name,
 		MaxRequests:   1,
 		Timeout:       1, // the gate below keeps the time

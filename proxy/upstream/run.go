@@ -71,7 +71,7 @@ func (r *run) failure(err error, host, op string) error {
 	switch {
 	case errors.As(err, &refused):
 		e.Kind, e.Err, e.retry, e.neutral = Blocked, refused, false, true
-	case context.Cause(r.ctx) == errSilence:
+	case errors.Is(context.Cause(r.ctx), errSilence):
 		e.Kind, e.Err, e.retry = Timeout, nil, false
 	case errors.As(err, &certErr):
 		e.Kind, e.retry = Insecure, false

@@ -124,7 +124,7 @@ func TestACallerWhoGoesAwayEndsTheBody(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%v does not match context.Canceled", err)
 		}
-		if _, again := resp.Body.Read(make([]byte, 1)); again != err {
+		if _, again := resp.Body.Read(make([]byte, 1)); again != err { //nolint:errorlint // the very same error
 			t.Errorf("the error changed to %v", again)
 		}
 	})
