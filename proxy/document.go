@@ -224,10 +224,12 @@ func (p *Proxy) fetch(f composer.File, via history.Via) (history.State, error) {
 	if err == nil && obs.Body == nil && !obs.Unchanged && prev.Present() {
 		obs, err = p.confirmGone(ctx, ep, f, prev)
 	}
-	if err == nil && staleEdge(obs, prev) {
-		// An edge of the CDN is behind what we hold. Ask past it; what the
-		// origin itself says is then believed, even if it is old (a rollback).
+	if err == nil && (staleEdge(obs, prev) || p.lagging(obs, prev)) {
+		// An edge of the CDN is behind what we hold, or what was announced. Ask
+		// past it; what the origin itself says is then believed, even if it is
+		// old (a rollback).
 		obs, err = p.ask(ctx, bypass(ep.document(f), p.now()), f, prev, true)
+		obs.Origin = err == nil
 	}
 	if err != nil {
 		p.upstreamFailed(f.String(), err)
@@ -336,6 +338,20 @@ func staleEdge(o history.Observation, prev history.State) bool {
 	got, ok := history.ParseHTTPTime(o.LastModified)
 	held, had := history.ParseHTTPTime(prev.LastModified)
 	return ok && had && got.Before(held)
+}
+
+// edgeGrace is how long edges of the CDN get to show what was announced.
+const edgeGrace = 2 * time.Minute
+
+// lagging reports whether an answer is still older than an announcement that
+// every edge should know by now. A rollback always is: without asking past the
+// edges, such a file would count as behind for ever.
+func (p *Proxy) lagging(o history.Observation, prev history.State) bool {
+	if prev.AnnouncedAt.IsZero() || p.now().Sub(prev.AnnouncedAt) < edgeGrace {
+		return false
+	}
+	got, ok := history.ParseHTTPTime(o.LastModified)
+	return o.Unchanged || o.Body != nil && ok && got.Before(prev.AnnouncedAt)
 }
 
 // bypass adds a query that makes the CDN ask its origin (protocol 5.9).

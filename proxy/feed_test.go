@@ -216,3 +216,28 @@ func TestOurOwnFeed(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// TestAnAnnouncedRollbackSettles: a document that went back to an older date
+// than its announcement must not count as behind for ever.
+func TestAnAnnouncedRollbackSettles(t *testing.T) {
+	w := newRig(t)
+	w.publish("1.0.0", "")
+	w.publish("1.1.0", "")
+	w.want(lib, 200, missed)
+	w.poll()
+	w.Advance(10 * time.Minute)
+	if err := w.up.Rollback("acme/lib"); err != nil {
+		t.Fatal(err)
+	}
+	w.Advance(5 * time.Minute)
+	w.poll()
+	w.p.Settle()
+	if got := versions(t, w.want(lib, 200, hit).body); joined(got) != "1.0.0" {
+		t.Errorf("got %v", got)
+	}
+	n := w.up.Requests("/p2/*")
+	w.Advance(time.Minute)
+	w.poll()
+	w.want(lib, 200, hit)
+	w.asked("/p2/*", n)
+}

@@ -24,6 +24,9 @@ type Observation struct {
 	LastModified, ETag string
 	// Date is upstream's own time of the answer; zero when it gave none.
 	Date time.Time
+	// Origin is true when the answer came past every cache: nothing newer is
+	// to be had, whatever the feed announced.
+	Origin bool
 	// Via says how we came to ask.
 	Via Via
 }
@@ -224,7 +227,7 @@ func (h *History) confirmedBefore(cur State, next time.Time) time.Time {
 // it was seen: a file older than its announcement means that the edge lags.
 // Where files have no dates, whatever was asked for later is new enough.
 func stillAnnounced(st State, o Observation) time.Time {
-	if st.AnnouncedAt.IsZero() || o.Body == nil && !o.Unchanged {
+	if st.AnnouncedAt.IsZero() || o.Origin || o.Body == nil && !o.Unchanged {
 		return time.Time{}
 	}
 	lastModified, mayChange := o.LastModified, unsettled(o)
