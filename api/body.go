@@ -39,7 +39,7 @@ func (c *call) object(limit int64, allowed ...string) (map[string]json.RawMessag
 		return nil, err
 	}
 	members := map[string]json.RawMessage{}
-	raw = bytes.TrimSpace(raw)
+	raw = bytes.Trim(raw, " \t\r\n") // what is white space to JSON, and no more
 	if len(raw) == 0 {
 		return members, nil
 	}

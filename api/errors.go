@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"stasis/proxy/upstream"
 	"stasis/store"
 )
 
@@ -42,7 +43,8 @@ func missing(err error, message string) error {
 
 func unavailable(err error) bool {
 	var u interface{ Unavailable() bool }
-	return errors.As(err, &u) && u.Unavailable()
+	var away *upstream.Error
+	return errors.As(err, &u) && u.Unavailable() || errors.As(err, &away)
 }
 
 // explain is the one table from errors to answers. The second result says whether the cause is news for
@@ -54,6 +56,7 @@ func unavailable(err error) bool {
 //	Conflict() bool                                  it contradicts the present state: 409
 //	Unavailable() bool; RetryAfter() time.Duration   upstream is needed and does not answer: 503 with a time, else 502
 //
+// An *upstream.Error says the last by itself.
 // The text of the first two is shown to the client.
 func explain(err error) (f *failure, log bool) {
 	var (
@@ -76,8 +79,12 @@ func explain(err error) (f *failure, log bool) {
 		return &failure{status: http.StatusConflict, code: CodeConflict, message: conflict.Error()}, false
 	case unavailable(err):
 		f = &failure{status: http.StatusBadGateway, code: CodeUpstream, message: "The upstream registry does not give a usable answer; try again later."}
-		if errors.As(err, &retry) && retry.RetryAfter() > 0 {
+		var away *upstream.Error
+		switch {
+		case errors.As(err, &retry) && retry.RetryAfter() > 0:
 			f.status, f.retryAfter = http.StatusServiceUnavailable, retry.RetryAfter()
+		case errors.As(err, &away) && away.RetryAfter > 0:
+			f.status, f.retryAfter = http.StatusServiceUnavailable, away.RetryAfter
 		}
 		return f, true
 	case errors.Is(err, store.ErrNoSpace):

@@ -16,7 +16,7 @@ import (
 
 // Whatever is sent, the answer is in the envelope, and nothing is purged that was not named.
 func FuzzPurgeBody(f *testing.F) {
-	for _, s := range []string{"", "{}", " { } ", `{"package":"a/b"}`, `{"kind":"archives"}`, `{"kind":null}`, `{"\u0070ackage":"a/b"}`, `{"package":"a/b","package":null}`, "[]", `{}{}`, "{\"kind\":\"\xff\"}"} {
+	for _, s := range []string{"", "{}", " { } ", `{"package":"a/b"}`, `{"kind":"archives"}`, `{"kind":null}`, `{"\u0070ackage":"a/b"}`, `{"package":"a/b","package":null}`, "[]", `{}{}`, "{\"kind\":\"\xff\"}", "\f", "\u00a0{}"} {
 		f.Add(s)
 	}
 	op := &operator{}

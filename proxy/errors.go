@@ -32,7 +32,8 @@ type badUpstream struct {
 func (e *badUpstream) Error() string {
 	return fmt.Sprintf("upstream's answer for %s: %v", e.what, e.err)
 }
-func (e *badUpstream) Unwrap() error { return e.err }
+func (e *badUpstream) Unwrap() error     { return e.err }
+func (e *badUpstream) Unavailable() bool { return true }
 
 // refusal is a decision not to hand something out (HTTP 451).
 type refusal struct{ message string }
