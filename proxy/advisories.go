@@ -204,6 +204,9 @@ func (p *Proxy) fetchAdvisories(names []string) (map[string]advisory, error) {
 	defer cancel()
 	p.running.Add(1)
 	defer p.running.Done()
+	if kept, ok := p.freshAdvisories(names); ok {
+		return kept, nil // somebody else's question was answered in the meantime
+	}
 	target := p.endpointsFor(ctx).advisories
 	if target == "" {
 		return nil, &unavailable{message: "the registry offers no advisories"}
@@ -252,6 +255,25 @@ func (p *Proxy) fetchAdvisories(names []string) (map[string]advisory, error) {
 		err = nil // served without being kept
 	}
 	return out, err
+}
+
+// freshAdvisories returns what is kept about names when all of it is fresh.
+func (p *Proxy) freshAdvisories(names []string) (map[string]advisory, bool) {
+	out := make(map[string]advisory, len(names))
+	err := p.store.View(func(tx *store.Tx) error {
+		for _, n := range names {
+			a, err := advisories.Get(tx, n)
+			if err != nil {
+				return err
+			}
+			if p.now().Sub(a.Checked) >= min(advisoryTTL, p.o.MetadataTTL) {
+				return fs.ErrNotExist
+			}
+			out[n] = a
+		}
+		return nil
+	})
+	return out, err == nil
 }
 
 // parseAdvisories reads {"advisories": {name: [entry…]}}; an empty object may

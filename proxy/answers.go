@@ -174,16 +174,16 @@ func (p *Proxy) currentAnswer(ctx context.Context, q question) (*entry, []string
 	case serve:
 		return e, cacheHit, nil
 	case serveAndRefresh:
-		p.askBehind(q)
+		p.askBehind(q, st.Checked)
 		return e, cacheStale, nil
 	case refreshFirst:
 		if p.now().UnixNano() < p.slowUntil.Load() {
-			p.askBehind(q)
+			p.askBehind(q, st.Checked)
 			return e, cacheStale, nil
 		}
 		wait, cancel := context.WithTimeout(ctx, p.o.RevalidateWait)
 		defer cancel()
-		fresh, err := p.askAnswer(wait, q)
+		fresh, err := p.askAnswer(wait, q, st.Checked)
 		switch {
 		case err == nil:
 			return fresh, cacheRefresh, nil
@@ -194,7 +194,7 @@ func (p *Proxy) currentAnswer(ctx context.Context, q question) (*entry, []string
 		}
 		return e, cacheStale, nil
 	}
-	fresh, err := p.askAnswer(ctx, q)
+	fresh, err := p.askAnswer(ctx, q, st.Checked)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -203,13 +203,14 @@ func (p *Proxy) currentAnswer(ctx context.Context, q question) (*entry, []string
 
 func answerEntry(key string) string { return "answer " + key }
 
-func (p *Proxy) askBehind(q question) {
-	p.flights.DoChan("ask "+q.key, func() (any, error) { return p.fetchAnswer(q) })
+func (p *Proxy) askBehind(q question, seen time.Time) {
+	p.flights.DoChan("ask "+q.key, func() (any, error) { return p.fetchAnswer(q, seen) })
 }
 
-// askAnswer asks upstream, together with everybody else who wants that.
-func (p *Proxy) askAnswer(ctx context.Context, q question) (*entry, error) {
-	ch := p.flights.DoChan("ask "+q.key, func() (any, error) { return p.fetchAnswer(q) })
+// askAnswer asks upstream, together with everybody else who wants that. For
+// seen see refresh.
+func (p *Proxy) askAnswer(ctx context.Context, q question, seen time.Time) (*entry, error) {
+	ch := p.flights.DoChan("ask "+q.key, func() (any, error) { return p.fetchAnswer(q, seen) })
 	select {
 	case res := <-ch:
 		if res.Err != nil {
@@ -223,7 +224,7 @@ func (p *Proxy) askAnswer(ctx context.Context, q question) (*entry, error) {
 
 // fetchAnswer asks upstream and keeps the answer. It returns the entry that
 // now stands for it.
-func (p *Proxy) fetchAnswer(q question) (*entry, error) {
+func (p *Proxy) fetchAnswer(q question, seen time.Time) (*entry, error) {
 	ctx, cancel := p.detached(p.o.UpstreamTimeout)
 	defer cancel()
 	p.running.Add(1)
@@ -231,6 +232,13 @@ func (p *Proxy) fetchAnswer(q question) (*entry, error) {
 	prev, err := p.answerFor(q.key)
 	if err != nil {
 		return nil, err
+	}
+	if prev.Checked.After(seen) {
+		// Somebody else's question was answered in the meantime (see refresh).
+		if e := p.hot.get(answerEntry(q.key)); e != nil {
+			return e, nil
+		}
+		return newAnswerEntry(q.key, prev.state(), prev.body), nil
 	}
 	if q.url == "" {
 		// The address comes from the root, which was perhaps never read.

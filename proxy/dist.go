@@ -168,7 +168,7 @@ func (p *Proxy) findSource(ctx context.Context, k archiveKey, req composer.DistR
 		if p.o.judge(&st, p.now()) == serve && st.AnnouncedAt.IsZero() {
 			continue
 		}
-		if _, err := p.refresh(ctx, f, history.Demand); err != nil && !st.Known() {
+		if _, err := p.refresh(ctx, f, history.Demand, st.Checked); err != nil && !st.Known() {
 			return nil, fmt.Errorf("find the origin of %s: %w", k, err)
 		}
 	}

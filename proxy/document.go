@@ -96,24 +96,21 @@ func (p *Proxy) current(ctx context.Context, f composer.File, e *entry) (*entry,
 			return nil, nil, fmt.Errorf("look up %s: %w", f, err)
 		}
 	}
-	st := e.state.Load()
+	seen := e.state.Load().Checked
 	switch p.verdict(e) {
 	case serve:
 		return e, cacheHit, nil
 	case serveAndRefresh:
-		p.refreshBehind(f)
+		p.refreshBehind(f, seen)
 		return e, cacheStale, nil
 	case refreshFirst:
 		if p.now().UnixNano() < p.slowUntil.Load() {
-			p.refreshBehind(f)
+			p.refreshBehind(f, seen)
 			return e, cacheStale, nil
-		}
-		if !st.Present() {
-			break // an old "not found" is worth waiting for
 		}
 		wait, cancel := context.WithTimeout(ctx, p.o.RevalidateWait)
 		defer cancel()
-		fresh, err := p.refresh(wait, f, history.Demand)
+		fresh, err := p.refresh(wait, f, history.Demand, seen)
 		switch {
 		case err == nil:
 			return p.entryOf(f, fresh), cacheRefresh, nil
@@ -126,7 +123,7 @@ func (p *Proxy) current(ctx context.Context, f composer.File, e *entry) (*entry,
 		}
 		return e, cacheStale, nil
 	}
-	fresh, err := p.refresh(ctx, f, history.Demand)
+	fresh, err := p.refresh(ctx, f, history.Demand, seen)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -189,14 +186,16 @@ func (p *Proxy) observed(f composer.File, c history.Change) {
 }
 
 // refreshBehind revalidates f without anybody waiting.
-func (p *Proxy) refreshBehind(f composer.File) {
-	p.flights.DoChan("fetch "+f.String(), func() (any, error) { return p.fetch(f, history.Poll) })
+func (p *Proxy) refreshBehind(f composer.File, seen time.Time) {
+	p.flights.DoChan("fetch "+f.String(), func() (any, error) { return p.fetch(f, history.Poll, seen) })
 }
 
 // refresh asks upstream about f, together with everybody else who wants that.
-// When ctx ends the fetch goes on.
-func (p *Proxy) refresh(ctx context.Context, f composer.File, via history.Via) (history.State, error) {
-	ch := p.flights.DoChan("fetch "+f.String(), func() (any, error) { return p.fetch(f, via) })
+// When ctx ends the fetch goes on. seen is when, as far as the caller saw,
+// upstream was last asked: if that has happened again since, the caller only
+// missed the end of somebody else's fetch and upstream is not asked twice.
+func (p *Proxy) refresh(ctx context.Context, f composer.File, via history.Via, seen time.Time) (history.State, error) {
+	ch := p.flights.DoChan("fetch "+f.String(), func() (any, error) { return p.fetch(f, via, seen) })
 	select {
 	case res := <-ch:
 		if res.Err != nil {
@@ -210,13 +209,13 @@ func (p *Proxy) refresh(ctx context.Context, f composer.File, via history.Via) (
 
 // fetch asks upstream about f and records the answer. It runs once per file at
 // a time.
-func (p *Proxy) fetch(f composer.File, via history.Via) (history.State, error) {
+func (p *Proxy) fetch(f composer.File, via history.Via, seen time.Time) (history.State, error) {
 	ctx, cancel := p.detached(p.o.UpstreamTimeout)
 	defer cancel()
 	p.running.Add(1)
 	defer p.running.Done()
 	prev, err := p.history.State(f)
-	if err != nil {
+	if err != nil || prev.Checked.After(seen) {
 		return prev, err
 	}
 	ep := p.endpointsFor(ctx)
@@ -324,7 +323,7 @@ func (p *Proxy) confirmGone(ctx context.Context, ep *endpoints, f composer.File,
 	if err != nil || obs.Body != nil {
 		return obs, err
 	}
-	if _, err := p.askAnswer(ctx, p.rootQuestion()); err != nil {
+	if _, err := p.askAnswer(ctx, p.rootQuestion(), whatever); err != nil {
 		return obs, fmt.Errorf("%s is not found upstream, but the registry's root does not answer either: %w", f, err)
 	}
 	return obs, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"time"
 
 	"stasis/proxy/composer"
 )
@@ -74,7 +75,7 @@ func (p *Proxy) endpointsFor(ctx context.Context) *endpoints {
 	if ep := p.endpoints.Load(); ep.fromRoot || !p.o.Enabled {
 		return ep
 	}
-	if _, err := p.askAnswer(ctx, p.rootQuestion()); err != nil {
+	if _, err := p.askAnswer(ctx, p.rootQuestion(), time.Time{}); err != nil {
 		p.log.DebugContext(ctx, "the upstream root could not be read", "error", err)
 	}
 	return p.endpoints.Load()

@@ -41,6 +41,10 @@ type feedStatus struct {
 	lastPoll time.Time // guarded by mu
 	lastErr  string    // guarded by mu
 	pending  int       // guarded by mu
+
+	// left are the files that were announced and not fetched yet; nil until
+	// they were looked up once after the start. Only polls use it, one at a time.
+	left map[composer.File]bool
 }
 
 func (s *feedStatus) polled(at time.Time, err error) {
@@ -216,25 +220,31 @@ var edgePauses = []time.Duration{2 * time.Second, 4 * time.Second}
 // fetchAnnounced refetches what the feed listed until each file is as new as
 // its announcement.
 func (p *Proxy) fetchAnnounced(ctx context.Context, fresh map[composer.File]time.Time) error {
-	// What earlier polls left over is tried again, too.
-	err := p.history.Files(func(f composer.File, st history.State) error {
-		if !st.AnnouncedAt.IsZero() {
-			fresh[f] = st.AnnouncedAt
-		}
-		return nil
-	})
-	if err != nil {
+	if err := p.loadLeft(); err != nil {
 		return err
+	}
+	for f := range fresh {
+		p.feed.left[f] = true
+	}
+	for f := range p.feed.left { // of earlier polls, too
+		fresh[f] = time.Time{}
 	}
 	p.feed.setPending(len(fresh))
 	defer p.feed.setPending(0)
 	var g errgroup.Group
 	g.SetLimit(feedWorkers)
+	var mu sync.Mutex // guards left while the workers run
 	for f := range fresh {
 		g.Go(func() error {
 			for i := 0; ; i++ {
-				st, err := p.refresh(ctx, f, history.Feed)
-				if err != nil || st.AnnouncedAt.IsZero() || i == len(edgePauses) {
+				st, err := p.refresh(ctx, f, history.Feed, whatever)
+				if err == nil && st.AnnouncedAt.IsZero() {
+					mu.Lock()
+					delete(p.feed.left, f)
+					mu.Unlock()
+					return nil
+				}
+				if err != nil || i == len(edgePauses) {
 					return err
 				}
 				select {
@@ -246,6 +256,24 @@ func (p *Proxy) fetchAnnounced(ctx context.Context, fresh map[composer.File]time
 		})
 	}
 	return g.Wait()
+}
+
+// loadLeft looks up, once, what was announced before the program started.
+func (p *Proxy) loadLeft() error {
+	if p.feed.left != nil {
+		return nil
+	}
+	left := map[composer.File]bool{}
+	err := p.history.Files(func(f composer.File, st history.State) error {
+		if !st.AnnouncedAt.IsZero() {
+			left[f] = true
+		}
+		return nil
+	})
+	if err == nil {
+		p.feed.left = left
+	}
+	return err
 }
 
 // resync revalidates every known file, after a hole in the feed.
@@ -267,7 +295,7 @@ func (p *Proxy) resync(ctx context.Context) error {
 	g.SetLimit(feedWorkers)
 	for _, f := range files {
 		g.Go(func() error {
-			_, err := p.refresh(ctx, f, history.Poll)
+			_, err := p.refresh(ctx, f, history.Poll, whatever)
 			return err
 		})
 	}

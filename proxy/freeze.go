@@ -258,7 +258,7 @@ func (p *Proxy) documentToHold(ctx context.Context, file composer.File, at *time
 		return FrozenDocument{}, err
 	}
 	if !st.Known() {
-		if st, err = p.refresh(ctx, file, history.Demand); err != nil {
+		if st, err = p.refresh(ctx, file, history.Demand, st.Checked); err != nil {
 			return FrozenDocument{}, &unavailable{message: fmt.Sprintf("%s was never fetched and upstream cannot be asked now", file), retry: retrySoon, err: err}
 		}
 	}

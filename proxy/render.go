@@ -42,7 +42,7 @@ func (p *Proxy) keep(e *entry, rd *rendition) {
 		p.hot.grow(e.key, e, grew)
 		return
 	}
-	p.hot.put(e.key, e, grew)
+	p.hot.put(e.key, e, grew+int64(len(e.source)))
 }
 
 // renderDocument makes the ready answer of a recorded document, live.
@@ -128,6 +128,9 @@ func (p *Proxy) bodyID(content store.Digest, v variant) store.Digest {
 
 // longAgo is the check time of what was made stale on purpose.
 var longAgo = time.Unix(1, 0).UTC()
+
+// whatever asks upstream in any case, whenever it was last asked.
+var whatever = time.Unix(1<<40, 0)
 
 // zeroTime is the Last-Modified of answers without a date.
 var zeroTime = time.Unix(0, 0).UTC()

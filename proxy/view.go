@@ -182,7 +182,7 @@ func (p *Proxy) bind(ctx context.Context, at time.Time, f composer.File) (histor
 		if !p.o.Enabled {
 			return b, absence(fmt.Sprintf("nothing is recorded of %s, and the proxy is switched off", f))
 		}
-		if _, failure := p.refresh(ctx, f, history.Demand); failure != nil {
+		if _, failure := p.refresh(ctx, f, history.Demand, whatever); failure != nil {
 			return b, &unavailable{
 				message: fmt.Sprintf("what %s looked like at %s cannot be told while upstream does not answer, and nothing was decided", f, at.Format(time.RFC3339)),
 				retry:   retrySoon, err: failure,
