@@ -57,15 +57,15 @@ func New(o Options) (*Server, error) {
 		s.now = time.Now
 	}
 	var err error
-	if s.origin, err = listen(s.observe(s.registryRoutes()), o.TLS); err != nil {
+	if s.origin, err = bind(s.observe(s.registryRoutes()), o.TLS); err != nil {
 		return nil, err
 	}
-	if s.store, err = listen(s.observe(s.archiveRoutes()), o.TLS); err != nil {
-		s.origin.down()
-		return nil, err
+	if s.store, err = bind(s.observe(s.archiveRoutes()), o.TLS); err != nil {
+		return nil, errors.Join(err, s.origin.bound.Close())
 	}
 	s.url, s.archiveURL = s.origin.url(), s.store.url()
-	return s, nil
+	// Only now, with the URLs known: a stranger may ask a port as soon as it answers.
+	return s, s.Up()
 }
 
 // URL is the origin of the registry, to be used as the upstream's URL.
@@ -147,14 +147,19 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 type listener struct {
 	handler http.Handler
 	tls     *tls.Config
-	mu      sync.Mutex
 	addr    string
-	srv     *http.Server
+	bound   net.Listener // until the first up
+	mu      sync.Mutex
+	srv     *http.Server // guarded by mu
 }
 
-func listen(h http.Handler, t *tls.Config) (*listener, error) {
-	l := &listener{handler: h, tls: t, addr: "127.0.0.1:0"}
-	return l, l.up()
+// bind takes a free port without serving it yet.
+func bind(h http.Handler, t *tls.Config) (*listener, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("the stand-in finds no free port: %w", err)
+	}
+	return &listener{handler: h, tls: t, addr: ln.Addr().String(), bound: ln}, nil
 }
 
 func (l *listener) url() string {
@@ -170,11 +175,13 @@ func (l *listener) up() error {
 	if l.srv != nil {
 		return nil
 	}
-	ln, err := net.Listen("tcp", l.addr)
-	if err != nil {
-		return fmt.Errorf("the stand-in cannot listen on %s: %w", l.addr, err)
+	ln := l.bound
+	if l.bound = nil; ln == nil {
+		var err error
+		if ln, err = net.Listen("tcp", l.addr); err != nil {
+			return fmt.Errorf("the stand-in cannot listen on %s: %w", l.addr, err)
+		}
 	}
-	l.addr = ln.Addr().String()
 	srv := &http.Server{Handler: l.handler, ErrorLog: quiet}
 	l.srv = srv
 	if l.tls != nil {
