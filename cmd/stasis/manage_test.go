@@ -67,12 +67,7 @@ const (
 )
 
 func TestManagementCommandsAskAndShow(t *testing.T) {
-	for _, test := range []struct {
-		args  []string
-		asked string
-		data  string
-		shown []string
-	}{
+	asksAndShows(t, []exchange{
 		{[]string{"status"}, "GET status", statusData,
 			[]string{"up 1h1m40s", "reachable no", "It is gone", "host api.github.com open after 3 failures: refused", "3, 3.0 MiB of at most 10.0 GiB", "read 1m1s ago, 2 documents pending", "open alerts 2"}},
 		{[]string{"stats"}, "GET stats", statsData, []string{"archives 7 0 0 0 0 2.0 KiB 0 B", "metadata 0 9", "monolog/monolog 12 100 B"}},
@@ -88,7 +83,20 @@ func TestManagementCommandsAskAndShow(t *testing.T) {
 		{[]string{"purge", "acme/lib", "--kind", "archives"}, `POST purge {"package":"acme/lib","kind":"archives"}`,
 			`{"metadata":0,"archives":2,"bytes":2048,"kept":1}`, []string{"archives removed 2", "bytes freed 2.0 KiB", "archives kept (pinned) 1"}},
 		{[]string{"purge", "--all"}, `POST purge {}`, `{"metadata":3,"archives":2,"bytes":0,"kept":0}`, []string{"metadata to fetch anew 3"}},
-	} {
+	})
+}
+
+// exchange is a command, what it asks the API for, what the API says to that, and what is shown of it.
+type exchange struct {
+	args  []string
+	asked string // "METHOD path?query body"
+	data  string
+	shown []string
+}
+
+func asksAndShows(t *testing.T, exchanges []exchange) {
+	t.Helper()
+	for _, test := range exchanges {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
 			method, rest, _ := strings.Cut(test.asked, " ")
 			path, _, _ := strings.Cut(rest, " ")
