@@ -133,18 +133,30 @@ func (p *Proxy) current(ctx context.Context, f composer.File, e *entry) (*entry,
 // lookup makes the entry of f from what is recorded. A held package has the
 // state it is held at.
 func (p *Proxy) lookup(f composer.File) (*entry, error) {
-	if freeze := p.activeFreeze(f.Name, p.now()); freeze != nil {
-		if st, ok := freeze.state(f); ok {
-			e := newEntry(f.String(), st)
-			e.freeze = freeze
-			return e, nil
-		}
+	if e := p.heldEntry(f); e != nil {
+		return e, nil
 	}
 	st, err := p.history.State(f)
 	if err != nil {
 		return nil, err
 	}
 	return newEntry(f.String(), st), nil
+}
+
+// heldEntry makes the entry of a package's file at what a freeze of its own
+// holds, or nil.
+func (p *Proxy) heldEntry(f composer.File) *entry {
+	freeze := p.activeFreeze(f.Name, p.now())
+	if freeze == nil {
+		return nil
+	}
+	st, ok := freeze.state(f)
+	if !ok {
+		return nil
+	}
+	e := newEntry(f.String(), st)
+	e.freeze = freeze
+	return e
 }
 
 // verdict says what to do with a request for e.
@@ -163,8 +175,12 @@ func (p *Proxy) verdict(e *entry) verdict {
 // upstream exceeded RevalidateWait.
 const slowPause = 30 * time.Second
 
-// entryOf returns the hot entry of f, or a new one for the given state.
+// entryOf returns the hot entry of f, or a new one for the given state. What
+// was just seen may be the reason to hold the package, which then counts.
 func (p *Proxy) entryOf(f composer.File, st history.State) *entry {
+	if e := p.heldEntry(f); e != nil {
+		return e
+	}
 	if e := p.hot.get(f.String()); e != nil && e.state.Load().Seq == st.Seq {
 		return e
 	}

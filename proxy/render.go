@@ -16,7 +16,7 @@ const renderVersion = "1"
 
 // renderOnce makes the rendition of e for v ready, once for all who wait.
 func (p *Proxy) renderOnce(ctx context.Context, e *entry, v variant, render func() (*rendition, error)) error {
-	key := fmt.Sprintf("render %p %s %s %t", e, e.key, v.base, v.legacy)
+	key := fmt.Sprintf("render %p %s %s %t %t", e, e.key, v.base, v.legacy, v.lists)
 	ch := p.flights.DoChan(key, func() (any, error) {
 		if e.rendition(v, p.now()) != nil {
 			return nil, nil
@@ -43,6 +43,11 @@ func (p *Proxy) keep(e *entry, rd *rendition) {
 		return
 	}
 	p.hot.put(e.key, e, grew+int64(len(e.source)))
+	// A freeze that came or went while this was made has cleared the memory
+	// already; then it is for us to do so again.
+	if f, err := composer.ParseFile(e.key); err == nil && (p.heldEntry(f) == nil) != (e.freeze == nil) {
+		p.hot.remove(e.key)
+	}
 }
 
 // renderDocument makes the ready answer of a recorded document, live.
