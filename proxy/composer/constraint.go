@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -382,7 +383,8 @@ func increment(digits string) string {
 }
 
 // ExceptVersion rewrites a constraint so that it no longer contains one version; an alternative that is just this version
-// is left out. The result is empty when nothing remains.
+// is left out. The result is empty when nothing remains. An alternative stays as it is when no text says what is meant,
+// which is so only for versions and branches that no constraint can name.
 func ExceptVersion(constraint, normalized string) string {
 	var kept []string
 	for _, alternative := range alternatives.Split(strings.Trim(constraint, phpSpace), -1) {
@@ -391,10 +393,35 @@ func ExceptVersion(constraint, normalized string) string {
 		case err != nil || !c.Matches(normalized):
 			kept = append(kept, alternative)
 		case len(c.any[0]) != 1 || c.any[0][0].op != equal:
-			kept = append(kept, alternative+",!="+ExactConstraint(normalized))
+			kept = append(kept, without(alternative, c.any[0], normalized))
 		}
 	}
 	return strings.Join(kept, "|")
+}
+
+// without adds "and not this version" to an alternative with these bounds. A comma does not always mean "and" (behind a
+// hyphen it is part of a branch's name), so what was written is read again.
+func without(alternative string, all []bound, normalized string) string {
+	exact := ExactConstraint(normalized)
+	out := bound{different, normalized}
+	behind, before := append(slices.Clone(all), out), append([]bound{out}, all...)
+	spelled := make([]string, 0, len(all)+1)
+	for _, b := range before {
+		spelled = append(spelled, string(b.op)+ExactConstraint(b.version))
+	}
+	for _, try := range []struct {
+		text string
+		want []bound
+	}{
+		{alternative + ",!=" + exact, behind},
+		{"!=" + exact + "," + alternative, before},
+		{strings.Join(spelled, ","), before},
+	} {
+		if c, err := ParseConstraint(try.text); err == nil && len(c.any) == 1 && slices.Equal(c.any[0], try.want) {
+			return try.text
+		}
+	}
+	return alternative
 }
 
 // ExactConstraint spells a normalized version so that, read as a constraint, it contains that version and no other. That

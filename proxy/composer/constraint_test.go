@@ -118,10 +118,19 @@ func TestExceptVersion(t *testing.T) {
 	}
 }
 
+// Where a comma would belong to a branch's name, the exception is written in front.
+func TestExceptVersionBehindAHyphen(t *testing.T) {
+	if got := composer.ExceptVersion("!=dev-|^2", "1.0.0.0"); got != "!=1.0.0.0,!=dev-|^2" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func FuzzParseConstraint(f *testing.F) {
 	for _, row := range readAnswers(f).Constraints {
 		f.Add(row[0])
 	}
+	f.Add("!=dev-")
+	f.Add("01  01+000,")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := composer.ParseConstraint(text)
 		if err != nil {

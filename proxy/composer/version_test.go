@@ -1,6 +1,7 @@
 package composer_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -79,8 +80,10 @@ func TestIsDev(t *testing.T) {
 	}
 }
 
+var dateWithPoints = regexp.MustCompile(`^[0-9]{4}(\.[0-9]+){1,2}(-|$)`)
+
 func FuzzNormalizeVersion(f *testing.F) {
-	for _, s := range []string{"1", "v1.2-beta", "1.0 as 2.0", "dev-foo/bar", "20240101.120000", "1.x-dev", "100000.0-RC1", "x-dev", "1.0ſ"} {
+	for _, s := range []string{"1", "v1.2-beta", "1.0 as 2.0", "dev-foo/bar", "20240101.120000", "1.x-dev", "100000.0-RC1", "x-dev", "1.0ſ", "0000:00", "2010-01-02"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -95,6 +98,10 @@ func FuzzNormalizeVersion(f *testing.F) {
 		}
 		// Only what follows "dev-" is free text, in which more flags and aliases may stand.
 		if strings.HasPrefix(v, "dev-") {
+			return
+		}
+		// A date with points in it reads as a number, for Composer too: "2010-01-02" is "2010.01.02", and that "2010.01.02.0".
+		if dateWithPoints.MatchString(v) {
 			return
 		}
 		if again, err := composer.NormalizeVersion(v); err != nil || again != v {
