@@ -299,14 +299,11 @@ func (p *Proxy) distMissing(w http.ResponseWriter, r *http.Request, k archiveKey
 // distThrough passes an archive on without keeping it, because there is no
 // room. Its end is held back until it looks complete.
 func (p *Proxy) distThrough(w http.ResponseWriter, r *http.Request, k archiveKey, src source) error {
-	resp, err := p.up.Do(r.Context(), upstream.Request{URL: src.urls[0], Class: upstream.ClassArchive})
+	resp, err := p.openOrigin(r.Context(), k, src)
 	if err != nil {
-		return fmt.Errorf("download %s: %w", k, err)
-	}
-	defer resp.Body.Close()
-	if err := originStatus(k, resp); err != nil {
 		return err
 	}
+	defer resp.Body.Close()
 	tail, err := newTail(k.typ, resp.Body)
 	if err != nil {
 		return &badUpstream{k.String(), err}
@@ -326,6 +323,27 @@ func (p *Proxy) distThrough(w http.ResponseWriter, r *http.Request, k archiveKey
 		return fmt.Errorf("%w: %w", errAborted, err)
 	}
 	return nil
+}
+
+// openOrigin asks the origins of an archive in order until one delivers.
+func (p *Proxy) openOrigin(ctx context.Context, k archiveKey, src source) (*upstream.Response, error) {
+	var first error
+	for _, url := range src.urls {
+		resp, err := p.up.Do(ctx, upstream.Request{URL: url, Class: upstream.ClassArchive})
+		if err == nil {
+			if err = originStatus(k, resp); err == nil {
+				return resp, nil
+			}
+			_ = resp.Body.Close()
+		}
+		if first == nil {
+			first = fmt.Errorf("download %s: %w", k, err)
+		}
+	}
+	if first == nil {
+		first = absence(fmt.Sprintf("%s has no origin to download it from", k))
+	}
+	return nil, first
 }
 
 // sendBlob answers with a stored body: ranges, conditions and HEAD as

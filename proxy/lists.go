@@ -144,13 +144,17 @@ func (p *Proxy) servePackage(w http.ResponseWriter, r *http.Request, name string
 
 // serveSummary answers GET /lists/all/summary.json, the filter summary.
 func (p *Proxy) serveSummary(w http.ResponseWriter, r *http.Request) {
-	p.serveAnswer(w, r, question{
-		key: summaryKey, url: p.endpointsFor(r.Context()).summary, ttl: searchTTL, check: hasKey("filter"),
+	p.serveAnswer(w, r, p.summaryQuestion(p.endpointsFor(r.Context()).summary))
+}
+
+func (p *Proxy) summaryQuestion(url string) question {
+	return question{
+		key: summaryKey, url: url, ttl: searchTTL, check: hasKey("filter"),
 		body: p.summaryBody, fallback: func() ([]byte, bool) {
 			body, err := p.summaryBody(nil, variant{})
 			return body, err == nil && p.endpoints.Load().summary == ""
 		},
-	})
+	}
 }
 
 // passOn makes the question for an upstream URL with the allowed parameters of

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"time"
 
 	"stasis/proxy/composer"
 	"stasis/proxy/history"
@@ -19,7 +20,13 @@ func (p *Proxy) rootQuestion() question {
 			if err != nil {
 				return err
 			}
-			p.endpoints.Store(endpointsOf(p.o.PackagistURL, root))
+			ep := endpointsOf(p.o.PackagistURL, root)
+			first := !p.endpoints.Swap(ep).fromRoot
+			if first && ep.summary != "" {
+				// Composer 2.10 asks for it in every install: have a copy before
+				// the day that upstream is down.
+				p.askBehind(p.summaryQuestion(ep.summary), time.Time{})
+			}
 			return nil
 		},
 		body: p.rootBody,

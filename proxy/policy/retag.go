@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -42,9 +43,19 @@ func (p *Policy) SetRetag(mode Mode) error {
 	if n := len(modes); n > 0 && !s.At.After(modes[n-1].At) {
 		s.At = modes[n-1].At.Add(1) // the clock went back; the last word still counts
 	}
-	if err := p.store.Update(func(tx *store.Tx) error {
+	err := p.store.Update(func(tx *store.Tx) error {
 		return settings.Put(tx, s, store.TimeKey(s.At))
-	}); err != nil {
+	})
+	if errors.Is(err, store.ErrNoSpace) {
+		// A full disk must not keep the program from serving: the policy counts,
+		// and the next start writes it down.
+		b := *p.current.Load()
+		b.modes = append(slices.Clone(b.modes), s)
+		b.generation++
+		p.current.Store(&b)
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("keep the re-tag policy: %w", err)
 	}
 	p.log.Info("the re-tag policy was set", "mode", mode)
