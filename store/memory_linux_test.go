@@ -107,3 +107,41 @@ func TestMemoryDoesNotGrowWithArchives(t *testing.T) {
 		})
 	}
 }
+
+// TestNothingStaysOpen looks at the descriptors and mappings of the process
+// after a store was used and closed.
+func TestNothingStaysOpen(t *testing.T) {
+	for _, driver := range []string{store.DriverBadger, store.DriverFiles} {
+		folder := t.TempDir()
+		s := open(t, store.Options{Path: folder, Archives: driver})
+		d, err := keep(s, noise(1<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := read(s, d); err != nil {
+			t.Fatal(err)
+		}
+		update(t, s, func(tx *store.Tx) error { return notes.Put(tx, note{}, "k") })
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		descriptors, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range descriptors {
+			if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.HasPrefix(to, folder) {
+				t.Errorf("%s: %s is still open", driver, to)
+			}
+		}
+		maps, err := os.ReadFile("/proc/self/maps")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(maps)) {
+			if strings.Contains(line, folder) {
+				t.Errorf("%s: still mapped: %s", driver, line)
+			}
+		}
+	}
+}

@@ -122,13 +122,29 @@ func (s *space) borrow() error {
 	if free >= s.floor {
 		return nil
 	}
-	switch err := os.Remove(filepath.Join(s.path, ballastName)); {
+	name := filepath.Join(s.path, ballastName)
+	switch err := emptyFile(name); {
 	case err == nil:
 		s.log.Warn("the disk is full, the ballast is being used", "path", s.path, "free", free, "floor", s.floor)
-	case !errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	default:
+		return fmt.Errorf("empty the ballast: %w", err)
+	}
+	if err := os.Remove(name); err != nil {
 		return fmt.Errorf("remove the ballast: %w", err)
 	}
 	return nil
+}
+
+// emptyFile frees the blocks of a file at once. Removing it would do so later
+// on some file systems: xfs leaves it to a worker.
+func emptyFile(name string) error {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(0), f.Sync(), f.Close())
 }
 
 // repay puts the ballast in place: all of it when the floor allows, and on a

@@ -158,6 +158,9 @@ func (s *Store) release() error {
 	if s.blobs != nil {
 		errs = append(errs, s.blobs.close())
 	}
+	if s.space != nil {
+		s.space.facts.close()
+	}
 	if s.facts != nil {
 		errs = append(errs, s.facts.Close())
 	}
