@@ -67,7 +67,7 @@ func TestExitCodesTellUseFromFailure(t *testing.T) {
 	}
 }
 
-func TestServeCommandRunsAndTellsTheServiceManager(t *testing.T) {
+func TestServeCommandRunsLogsAndTellsTheServiceManager(t *testing.T) {
 	dir := t.TempDir()
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
 	if err != nil {
@@ -87,22 +87,36 @@ func TestServeCommandRunsAndTellsTheServiceManager(t *testing.T) {
 	environ := []string{
 		"NOTIFY_SOCKET=" + socket.LocalAddr().String(), "STORE_PATH=" + filepath.Join(dir, "data"),
 		"HOST=127.0.0.1", "PORT=0", "PROXY_FEED_INTERVAL=0", "PROXY_PACKAGIST_URL=http://127.0.0.1:1",
+		`PROXY_AUTH_JSON={"bitbucket-oauth":{}}`,
 	}
 	code := make(chan int, 1)
-	var stderr bytes.Buffer
-	go func() { code <- run(ctx, []string{"serve"}, environ, strings.NewReader(""), io.Discard, &stderr) }()
+	stderr := make(logLines, 100)
+	go func() { code <- run(ctx, []string{"serve"}, environ, strings.NewReader(""), io.Discard, stderr) }()
+	stderr.await(t, `"ignored":["bitbucket-oauth"]`)
+	var listening struct {
+		Message string `json:"msg"`
+		Address string
+	}
+	for listening.Message != "listening" {
+		if err := json.Unmarshal([]byte(<-stderr), &listening); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if got := told(); got != "READY=1" {
 		t.Errorf("told %q", got)
 	}
+	resp, err := http.Get("http://" + listening.Address + "/nothing/here")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	stderr.await(t, "/nothing/here") // the access log
 	cancel()
 	if got := <-code; got != exitOK {
-		t.Errorf("exit code %d: %s", got, stderr.String())
+		t.Errorf("exit code %d", got)
 	}
 	if got := told(); got != "STOPPING=1" {
 		t.Errorf("told %q", got)
-	}
-	if !strings.Contains(stderr.String(), `"msg":"listening"`) {
-		t.Errorf("logged %s", stderr.String())
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -29,7 +30,8 @@ func (p *program) serveCommand() *cobra.Command {
 				return err
 			}
 			loaded.Config.Log = chooseFormat(loaded.Config.Log, p.stderr)
-			logger := newLogger(p.stderr, loaded.Config.Log)
+			stderr := &lockedWriter{w: p.stderr} // the access log is written from elsewhere
+			logger := newLogger(stderr, loaded.Config.Log)
 			for _, warning := range loaded.Warnings {
 				logger.Warn("configuration", "warning", warning)
 			}
@@ -41,24 +43,24 @@ func (p *program) serveCommand() *cobra.Command {
 				}
 			}()
 			defer service.tell("STOPPING=1")
-			return serve(cmd.Context(), loaded.Config, logger, ready)
+			return serve(cmd.Context(), loaded.Config, logger, stderr, ready)
 		},
 	}
 	config.AddFlags(cmd.Flags())
 	return cmd
 }
 
-// serve runs Stasis until ctx ends or a signal asks it to end. It sends the address it listens on to ready, unless that
-// is nil, and closes it.
-func serve(ctx context.Context, cfg config.Config, logger *slog.Logger, ready chan<- net.Addr) error {
+// serve runs Stasis until ctx ends or a signal asks it to end. Access lines go to access. It sends the address it listens
+// on to ready, unless that is nil, and closes it.
+func serve(ctx context.Context, cfg config.Config, logger *slog.Logger, access io.Writer, ready chan<- net.Addr) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	return serveUntil(ctx, signals, cfg, logger, ready)
+	return serveUntil(ctx, signals, cfg, logger, access, ready)
 }
 
 // serveUntil builds, listens, waits, and takes down in reverse order.
-func serveUntil(ctx context.Context, signals <-chan os.Signal, cfg config.Config, logger *slog.Logger, ready chan<- net.Addr) (err error) {
+func serveUntil(ctx context.Context, signals <-chan os.Signal, cfg config.Config, logger *slog.Logger, access io.Writer, ready chan<- net.Addr) (err error) {
 	if ready == nil {
 		ready = make(chan net.Addr, 1)
 	}
@@ -74,7 +76,7 @@ func serveUntil(ctx context.Context, signals <-chan os.Signal, cfg config.Config
 
 	working, stop := context.WithCancel(ctx)
 	defer stop()
-	handler, parts, err := buildHandler(working, cfg, logger)
+	handler, parts, err := buildHandler(working, cfg, logger, access)
 	if err != nil {
 		return err
 	}

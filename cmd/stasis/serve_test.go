@@ -52,7 +52,7 @@ func serveForTest(t *testing.T, c config.Config, logger *slog.Logger) running {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		defer close(r.ended)
-		r.ended <- serveUntil(ctx, r.signals, c, logger, ready)
+		r.ended <- serveUntil(ctx, r.signals, c, logger, io.Discard, ready)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -90,7 +90,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ready := make(chan net.Addr, 1)
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx, testConfig(t), discard, ready) }()
+	go func() { ended <- serve(ctx, testConfig(t), discard, io.Discard, ready) }()
 	<-ready
 	cancel()
 	if err := <-ended; err != nil {
@@ -106,7 +106,7 @@ func TestPortInUseIsASentence(t *testing.T) {
 	defer taken.Close()
 	c := testConfig(t)
 	c.Server.Port = taken.Addr().(*net.TCPAddr).Port
-	err = serve(t.Context(), c, discard, nil)
+	err = serve(t.Context(), c, discard, io.Discard, nil)
 	if err == nil || !strings.HasPrefix(err.Error(), "stasis cannot listen on "+taken.Addr().String()+" (HOST and PORT): ") {
 		t.Errorf("got %v", err)
 	}

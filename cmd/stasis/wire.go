@@ -28,8 +28,8 @@ import (
 
 // buildHandler makes the parts and the handler that answers with them. The context ends when the shutdown begins, while
 // requests in flight go on: background work ends with it, and readiness is denied from then on. Closing the parts comes
-// after the last request.
-func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger) (http.Handler, io.Closer, error) {
+// after the last request. Access lines go to access.
+func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, access io.Writer) (http.Handler, io.Closer, error) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	version := readBuild().Version
@@ -75,7 +75,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger) (
 	}
 	alert.to(p.Alert)
 
-	lines := api.NewLogWriter(os.Stderr, reg)
+	lines := api.NewLogWriter(access, reg)
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	err = api.Register(e, api.Options{
@@ -143,19 +143,9 @@ func storeOptions(cfg config.Config, logger *slog.Logger, alert func(kind, subje
 }
 
 func newUpstream(cfg config.Proxy, reg prometheus.Registerer, logger *slog.Logger) (*upstream.Client, error) {
-	var auth *upstream.Auth
-	if cfg.AuthJSON.IsSet() {
-		text := []byte(cfg.AuthJSON.Reveal())
-		if text[0] != '{' {
-			var err error
-			if text, err = os.ReadFile(string(text)); err != nil {
-				return nil, fmt.Errorf("PROXY_AUTH_JSON: %w", err)
-			}
-		}
-		var err error
-		if auth, err = upstream.ParseAuthJSON(text); err != nil {
-			return nil, fmt.Errorf("PROXY_AUTH_JSON: %w", err)
-		}
+	auth, err := readAuth(cfg, logger)
+	if err != nil {
+		return nil, fmt.Errorf("PROXY_AUTH_JSON: %w", err)
 	}
 	u, err := url.Parse(cfg.PackagistURL)
 	if err != nil {
@@ -168,6 +158,22 @@ func newUpstream(cfg config.Proxy, reg prometheus.Registerer, logger *slog.Logge
 		AllowedHosts: append([]string{hostAndPort(u)}, cfg.AllowedHosts...),
 		Auth:         auth, Logger: logger, Registerer: reg,
 	})
+}
+
+// readAuth reads the credentials, if there are any, and says what of them it does not use.
+func readAuth(cfg config.Proxy, logger *slog.Logger) (*upstream.Auth, error) {
+	text, err := cfg.ReadAuthJSON()
+	if text == nil || err != nil {
+		return nil, err
+	}
+	auth, err := upstream.ParseAuthJSON(text)
+	if err != nil {
+		return nil, err
+	}
+	if ignored := auth.Ignored(); len(ignored) > 0 {
+		logger.Warn("some credentials are of no use here", "setting", "PROXY_AUTH_JSON", "ignored", ignored)
+	}
+	return auth, nil
 }
 
 // hostAndPort names the host of a URL with its port, also where that is the usual one.
