@@ -27,6 +27,7 @@ type daemon struct {
 	addr string
 	url  string
 
+	ready  string // the probe that tells readiness
 	cmd    *exec.Cmd
 	exited chan error
 	log    *logBuffer
@@ -79,7 +80,7 @@ func prepare(t testing.TB, s *standin.Server, settings ...string) *daemon {
 	addr := free.Addr().String()
 	_, port, _ := net.SplitHostPort(addr)
 	_ = free.Close()
-	d := &daemon{t: t, addr: addr, url: "http://" + addr, log: &logBuffer{}, env: map[string]string{
+	d := &daemon{t: t, addr: addr, url: "http://" + addr, ready: "/readyz", log: &logBuffer{}, env: map[string]string{
 		"PATH": os.Getenv("PATH"), "HOME": t.TempDir(), "HOST": "127.0.0.1", "PORT": port,
 		"STORE_PATH": t.TempDir(), "ADMIN_TOKEN": adminToken, "LOG_FORMAT": "json",
 		"PROXY_ALLOWED_HOSTS": "127.0.0.1", "PROXY_FEED_INTERVAL": "0",
@@ -118,7 +119,7 @@ func (d *daemon) environ() []string {
 	return out
 }
 
-// start runs the program and returns when /readyz answers 200.
+// start runs the program and returns when its readiness probe answers 200.
 func (d *daemon) start() {
 	d.t.Helper()
 	cmd := exec.Command(binary(d.t), "serve")
@@ -151,7 +152,7 @@ func (d *daemon) start() {
 	defer tick.Stop()
 	ctx := within(d.t)
 	for {
-		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, d.probe()+"/readyz", nil)
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, d.probe()+d.ready, nil)
 		if resp, err := probing.RoundTrip(req); err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {

@@ -127,8 +127,11 @@ func TestAMovedReferenceRaisesAnAlert(t *testing.T) {
 // any disk has.
 func TestBelowTheFloorOfFreeSpaceItServesWithoutKeeping(t *testing.T) {
 	for _, driver := range []string{"badger", "files"} {
-		s, d := pair(t, "STORE_ARCHIVES="+driver, "STORE_MIN_FREE_SPACE=4000TB")
+		s := standin.Start(t, standin.Options{})
 		made(s)
+		d := prepare(t, s, "STORE_ARCHIVES="+driver, "STORE_MIN_FREE_SPACE=4000TB")
+		d.ready = "/healthz" // it lives and serves, but is not ready for what must be kept
+		d.start()
 		want := odd(s)["v1.0.0"]
 		for range 2 {
 			if r := d.get("/p2/acme/a.json"); r.StatusCode != 200 {
@@ -143,8 +146,8 @@ func TestBelowTheFloorOfFreeSpaceItServesWithoutKeeping(t *testing.T) {
 		if r := d.manage(http.MethodPost, "freeze/acme/a", ""); r.StatusCode != http.StatusInsufficientStorage {
 			t.Errorf("%s: freeze: %d %.200s, want 507", driver, r.StatusCode, r.body)
 		}
-		if r := d.get("/healthz"); r.StatusCode != 200 {
-			t.Errorf("%s: healthz: %d", driver, r.StatusCode)
+		if r := d.get("/readyz"); r.StatusCode != 503 {
+			t.Errorf("%s: readyz: %d, want 503", driver, r.StatusCode)
 		}
 	}
 }

@@ -177,8 +177,8 @@ func TestALockBecomesASnapshotThatTravels(t *testing.T) {
 		for path, want := range documents {
 			got := far.get("/s/"+snap.ID+path, "Host", "stasis.example")
 			same(t, path, got.body, want.body)
-			if g, w := got.Header.Get("Last-Modified"), want.Header.Get("Last-Modified"); g != w || got.StatusCode != want.StatusCode {
-				t.Errorf("%s: %d %s, want %d %s", path, got.StatusCode, g, want.StatusCode, w)
+			if got.StatusCode != want.StatusCode {
+				t.Errorf("%s: %d, want %d", path, got.StatusCode, want.StatusCode)
 			}
 		}
 		there := clientOf(t, command, far.at("release-1")).locked(need)
