@@ -115,5 +115,8 @@ func since(r history.Reference) time.Time {
 	if !r.Published.IsZero() && r.Published.Before(r.FirstSeen) {
 		return r.Published
 	}
+	if r.Initial && r.Published.IsZero() && !r.Time.IsZero() && r.Time.Before(r.FirstSeen) {
+		return r.Time // it was there before us; its author's date is all there is
+	}
 	return r.FirstSeen
 }
