@@ -20,12 +20,16 @@ import (
 
 func (p *program) historyCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "history VENDOR/PACKAGE",
+		Use:   "history [VENDOR/PACKAGE]",
 		Short: "Show what changed in a package, day by day",
-		Long:  "Shows the days, in UTC, on which something about a package changed: what was recorded, and before that what its documents and lock files tell.",
-		Args:  cobra.ExactArgs(1),
+		Long: "Shows the days, in UTC, on which something about a package changed: what was recorded, and before that what its " +
+			"documents and lock files tell. Without a package it shows which instants can be asked for at all.",
+		Args: cobra.MaximumNArgs(1),
 	}
 	p.manage(cmd, func(ctx context.Context, c *client, args []string) error {
+		if len(args) == 0 {
+			return p.showInstants(ctx, c)
+		}
 		name, err := composer.ParseName(args[0])
 		if err != nil {
 			return usageError("%v", err)
@@ -39,6 +43,23 @@ func (p *program) historyCommand() *cobra.Command {
 	})
 	cmd.AddCommand(p.importLockCommand())
 	return cmd
+}
+
+func (p *program) showInstants(ctx context.Context, c *client) error {
+	var in proxy.Instants
+	data, err := c.call(ctx, http.MethodGet, "instants", nil, &in)
+	if err != nil {
+		return err
+	}
+	return p.show(data, func(w io.Writer) {
+		row(w, "files recorded", in.Files)
+		row(w, "recorded since", utc(in.First)+" UTC; what was before is reconstructed")
+		row(w, "settled until", utc(in.SettledUntil)+" UTC; what is later cannot be asked for yet")
+		row(w, "change feed read until", utc(in.FeedUntil)+" UTC")
+		for _, h := range in.Holes {
+			row(w, "feed not followed", fmt.Sprintf("from %s to %s UTC", utc(h.From), utc(h.Until)))
+		}
+	})
 }
 
 // day is what happened on one day: by kind, in the order of the constants, and each kind's items as they came.

@@ -69,6 +69,8 @@ func TestCommandsAboutThePastAskAndShow(t *testing.T) {
 			"2026-01-11 Sun moved dev-main to 0123456789ab", "2026-01-12 Mon appeared 2.0 gone 1.9", "2026-01-13 Tue re-tagged 1.10.0.0 from a to z",
 			"2026-01-14 Wed absent upstream acme/lib", "acme/lib known exactly from 2026-01-05 00:00:00 to 2026-01-12 00:00:00 UTC",
 			"proven by lock files 1 versions, from 2025-12-01", "archives held 1 of 2", "frozen at 2026-01-13 00:00:00 UTC: release week"}},
+		{[]string{"history"}, "GET instants", `{"first":"2026-01-10T00:00:00Z","files":3,"holes":[{"from":"2026-01-11T00:00:00Z","until":"2026-01-12T00:00:00Z"}],"feed_until":"2026-01-13T00:00:00Z","settled_until":"2026-01-14T00:00:00Z"}`,
+			[]string{"files recorded 3", "recorded since 2026-01-10 00:00:00", "settled until 2026-01-14 00:00:00", "feed not followed from 2026-01-11 00:00:00 to 2026-01-12 00:00:00 UTC"}},
 		{[]string{"block", "add", "acme/*", "^1.0", "--reason", "steals keys", "--reference", "abc"}, `POST blocks {"package":"acme/*","versions":"^1.0","reference":"abc","reason":"steals keys"}`, ruleData,
 			[]string{"7 acme/* ^1.0 0123456789ab", "steals keys"}},
 		{[]string{"block", "list", "--all"}, "GET blocks?all=true", "[" + ruleData + "]", []string{"7 acme/*"}},
@@ -87,7 +89,7 @@ func TestWrongUseOfTheCommandsAboutThePast(t *testing.T) {
 	api := newScriptedAPI(t, nil)
 	for _, args := range [][]string{
 		{"snapshot", "fly"}, {"snapshot", "show"}, {"snapshot", "diff", "a"}, {"snapshot", "diff", "a", "b", "--package", "nonsense"},
-		{"channel", "set", "prod"}, {"explain", "nonsense", "1.0"}, {"explain", "a/b"}, {"history"}, {"history", "nonsense"},
+		{"channel", "set", "prod"}, {"explain", "nonsense", "1.0"}, {"explain", "a/b"}, {"history", "a/b", "c/d"}, {"history", "nonsense"},
 		{"history", "import-lock", "composer.lock"}, {"history", "import-lock", ".", "--git", "--at", "2026-01-01"}, {"history", "import-lock", "x", "--at", "soon"},
 		{"waive", "add", "a/b"}, {"hold", "add", "a/b"}, {"exempt", "add", "a/b", "1.0"}, {"block", "lift"}, {"block", "add", "a/b", "--expires", "soon"}, {"export"}, {"import"},
 	} {
