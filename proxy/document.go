@@ -44,7 +44,7 @@ func (p *Proxy) serveDocument(w http.ResponseWriter, r *http.Request, file strin
 		refuse(w, r, http.StatusNotFound, fmt.Sprintf("%s is not known here, and its name is never asked of a public registry", f.Name), 0)
 		return
 	}
-	if fz := p.activeFreeze(f.Name, p.now()); fz != nil && fz.pattern() {
+	if fz := p.heldByView(f); fz != nil {
 		p.serveView(w, r, world{kind: dated, at: fz.At}, file)
 		return
 	}

@@ -92,8 +92,9 @@ func (p *Proxy) heldAt(at time.Time, f composer.File) (time.Time, *history.Bindi
 	return at, &b, nil
 }
 
-// state is what a held package's file looks like: the revision it is held at;
-// false for a pattern, which holds no document itself.
+// state is what a held package's file looks like: the revision it is held at.
+// It is false for a pattern, which holds no document itself, and for a file
+// that was first seen after the instant: they look as they do in its dated view.
 func (f *Freeze) state(file composer.File) (history.State, bool) {
 	for _, d := range f.Documents {
 		if d.File != file.String() {
@@ -106,6 +107,21 @@ func (f *Freeze) state(file composer.File) (history.State, bool) {
 		return st, true
 	}
 	return history.State{}, false
+}
+
+// holds reports whether the freeze names the revision of a file.
+func (f *Freeze) holds(file composer.File) bool {
+	_, ok := f.state(file)
+	return ok
+}
+
+// heldByView returns the freeze that counts now for a file of which it holds
+// no revision: the file looks as in the dated view of the freeze's instant.
+func (p *Proxy) heldByView(f composer.File) *Freeze {
+	if fz := p.activeFreeze(f.Name, p.now()); fz != nil && !fz.holds(f) {
+		return fz
+	}
+	return nil
 }
 
 func filesOf(n composer.Name) [2]composer.File {
@@ -125,13 +141,21 @@ func (p *Proxy) Freeze(ctx context.Context, n composer.Name, req FreezeRequest) 
 	}
 	f := req.freeze(n.String(), now)
 	present := false
+	var unrecorded error
 	for _, file := range filesOf(n) {
 		d, err := p.documentToHold(ctx, file, req.At)
+		if early, ok := err.(*invalid); ok {
+			unrecorded = early // it looks as in the dated view of that instant
+			continue
+		}
 		if err != nil {
 			return Freeze{}, err
 		}
 		present = present || !d.Absent
 		f.Documents = append(f.Documents, d)
+	}
+	if len(f.Documents) == 0 {
+		return Freeze{}, unrecorded
 	}
 	if !present {
 		return Freeze{}, absence(fmt.Sprintf("%s does not exist upstream, so there is nothing to hold", n))

@@ -45,7 +45,7 @@ func (p *Proxy) keep(e *entry, rd *rendition) {
 	p.hot.put(e.key, e, grew+int64(len(e.source)))
 	// A freeze that came or went while this was made has cleared the memory
 	// already; then it is for us to do so again.
-	if f, err := composer.ParseFile(e.key); err == nil && (p.heldEntry(f) == nil) != (e.freeze == nil) {
+	if f, err := composer.ParseFile(e.key); err == nil && (p.activeFreeze(f.Name, p.now()) == nil) != (e.freeze == nil) {
 		p.hot.remove(e.key)
 	}
 }

@@ -287,7 +287,7 @@ func (p *Proxy) documentIn(ctx context.Context, in world, f composer.File) (*com
 		moment = in.at
 	}
 	held := p.activeFreeze(f.Name, moment)
-	if in.kind == live && held != nil && held.pattern() {
+	if in.kind == live && held != nil && !held.holds(f) {
 		in = world{kind: dated, at: held.At}
 	}
 	if in.kind == live {

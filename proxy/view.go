@@ -89,6 +89,13 @@ func (p *Proxy) look(ctx context.Context, in world, f composer.File, key string)
 	switch {
 	case p.o.Reserved(f.Name):
 		return nil, nil, absence(fmt.Sprintf("%s is not known here, and its name is never asked of a public registry", f.Name))
+	case in.kind == cooldown && p.heldByView(f) != nil:
+		b, err := p.bind(ctx, p.heldByView(f).At, f)
+		if err != nil {
+			return nil, nil, err
+		}
+		vw.binding = b
+		vw.until = p.now().Add(cooldownStep)
 	case in.kind == cooldown:
 		live, how, err := p.current(ctx, f, p.hot.get(f.String()))
 		if err != nil {
@@ -109,7 +116,7 @@ func (p *Proxy) look(ctx context.Context, in world, f composer.File, key string)
 		}
 		vw.binding = b
 	}
-	if in.kind != cooldown {
+	if vw.bound() {
 		vw.describe()
 		st = history.State{Seq: 1, ValidFrom: vw.binding.ValidFrom}
 		if vw.binding.Kind != history.AbsentDocument {
@@ -250,16 +257,20 @@ func (p *Proxy) otherAdvisories(vw *view, doc *composer.Document) (*composer.Doc
 }
 
 func (v *view) validFrom() time.Time {
-	if v.in.kind == cooldown {
+	if !v.bound() {
 		return v.st.ValidFrom
 	}
 	return v.binding.ValidFrom
 }
 
+// bound reports whether the view is that of an instant; else it is the newest
+// state.
+func (v *view) bound() bool { return v.binding.Kind != "" }
+
 // contentOf makes the document of a view, and names its content when that is a
 // recorded document as it is.
 func (p *Proxy) contentOf(vw *view) (*composer.Document, store.Digest, error) {
-	if vw.in.kind == cooldown {
+	if !vw.bound() {
 		return p.recorded(vw.file, vw.st.Document)
 	}
 	if vw.listed {
