@@ -1,12 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -108,6 +110,7 @@ type blobs struct {
 
 	ids     atomic.Uint64 // the last id given out
 	firstID uint64        // ids up to here are from earlier processes
+	partial bool          // not all records could be read: the index may lack bodies
 
 	// catalogue is held while records and index change together, so that they
 	// cannot disagree about who owns a digest. It is taken before mu.
@@ -204,14 +207,20 @@ func (b *blobs) load(ctx context.Context) error {
 	foreign := 0
 	var bodies, unreadable []*held
 	err := b.s.view(func(tx *Tx) error {
-		for d := range tx.pins(nil) {
-			b.index.owners[d]++
+		pins, err := tx.each(familyPin, func(item *badger.Item) error {
+			if d, ok := keyDigest(item.Key()); ok {
+				b.index.owners[d]++
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 		uses, err := tx.uses()
 		if err != nil {
 			return err
 		}
-		return tx.each(familyBlob, func(item *badger.Item) error {
+		records, err := tx.each(familyBlob, func(item *badger.Item) error {
 			if len(bodies)%4096 == 0 && ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -231,6 +240,8 @@ func (b *blobs) load(ctx context.Context) error {
 			b.ids.Store(max(b.ids.Load(), r.id))
 			return nil
 		})
+		b.partial = !pins || !records
+		return err
 	})
 	if err != nil {
 		return err
@@ -238,7 +249,10 @@ func (b *blobs) load(ctx context.Context) error {
 	if foreign > 0 {
 		return fmt.Errorf("the folder keeps %d archives in the other driver; open it with that one, or purge all archives there first", foreign)
 	}
-	slices.SortFunc(bodies, func(x, y *held) int { return int(min(max(x.used-y.used, -1), 1)) })
+	if b.partial {
+		b.s.corrupt("database", "facts", damaged("part of", "the facts", "a table cannot be read to its end; nothing is removed as unowned until a backup is restored"))
+	}
+	slices.SortFunc(bodies, func(x, y *held) int { return cmp.Compare(x.used, y.used) })
 	for _, h := range bodies {
 		b.index.add(h)
 	}
@@ -262,16 +276,53 @@ func (b *blobs) forgetLost() error {
 	return b.forget(all)
 }
 
-// each visits the items of one of the store's own families.
-func (tx *Tx) each(f Family, fn func(item *badger.Item) error) error {
-	it := tx.txn.NewIterator(badger.IteratorOptions{Prefix: []byte{byte(f)}})
+// each visits the items of one of the store's own families. Badger's iterator
+// passes over the rest of a table whose block cannot be read, and does not
+// tell. So the keys are counted backwards too: from there it passes over other
+// keys. When the counts differ, each visits what either way has, and reports
+// that this is not all.
+func (tx *Tx) each(f Family, fn func(item *badger.Item) error) (all bool, err error) {
+	forwards, err := tx.visit(f, false, fn)
+	if err != nil {
+		return false, err
+	}
+	nothing := func(*badger.Item) error { return nil }
+	backwards, err := tx.visit(f, true, nothing)
+	if err != nil || forwards == backwards {
+		return err == nil, err
+	}
+	seen := make(map[string]bool, forwards)
+	if _, err := tx.visit(f, false, func(item *badger.Item) error {
+		seen[string(item.Key())] = true
+		return nil
+	}); err != nil {
+		return false, err
+	}
+	_, err = tx.visit(f, true, func(item *badger.Item) error {
+		if seen[string(item.Key())] {
+			return nil
+		}
+		return fn(item)
+	})
+	return false, err
+}
+
+// visit counts the items of a family and calls fn for each.
+func (tx *Tx) visit(f Family, reverse bool, fn func(item *badger.Item) error) (n int, err error) {
+	defer recoverDamage(&err)
+	it := tx.txn.NewIterator(badger.IteratorOptions{Prefix: []byte{byte(f)}, Reverse: reverse})
 	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
+	from := []byte{byte(f)}
+	if reverse {
+		from = []byte{byte(f) + 1}
+	}
+	for it.Seek(from); it.Valid(); it.Next() {
+		n++
 		if err := fn(it.Item()); err != nil {
-			return err
+			return n, err
 		}
 	}
-	return nil
+	return n, nil
 }
 
 func (tx *Tx) readBlobRecord(item *badger.Item, d Digest) (blobRecord, error) {
@@ -289,8 +340,8 @@ func (tx *Tx) readBlobRecord(item *badger.Item, d Digest) (blobRecord, error) {
 // blobRecord returns what facts say of a body.
 func (tx *Tx) blobRecord(d Digest) (blobRecord, error) {
 	key := digestKey(familyBlob, d)
-	item, err := tx.txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	item, err := tx.item(key)
+	if errors.Is(err, fs.ErrNotExist) {
 		return blobRecord{}, missing("blob", d.String())
 	}
 	if err != nil {

@@ -228,6 +228,7 @@ func (c badgerChunks) get(i uint32, size int, buf []byte) ([]byte, error) {
 // read copies a value out of its transaction, so that nothing slow ever
 // happens while Badger's file is locked.
 func (d *badgerDriver) read(key, buf []byte) (n int, err error) {
+	defer recoverDamage(&err)
 	txn := d.db.NewTransaction(false)
 	defer txn.Discard()
 	item, err := txn.Get(key)
@@ -350,7 +351,7 @@ func (d *badgerDriver) sweep(ctx context.Context, limit uint64, owned func(Diges
 	return bytes, nil
 }
 
-func (d *badgerDriver) verify() error { return d.db.VerifyChecksum() }
+func (d *badgerDriver) verify() error { return verifyTables(d.db) }
 
 func (d *badgerDriver) stop() {
 	d.background.stop()

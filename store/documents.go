@@ -67,7 +67,7 @@ func (tx *Tx) PutDocument(body []byte) (Digest, error) {
 		return d, errors.New("put a document in a view: use Update")
 	}
 	held, err := tx.has(digestKey(familyDocument, d))
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrCorrupt) { // what cannot be read is written anew
 		return d, err
 	}
 	spoiled := tx.s.damage.spoiled(d)

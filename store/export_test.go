@@ -57,6 +57,19 @@ func (s *Store) FillBlobs(n, size int) error {
 	return chunks.Flush()
 }
 
+// CountChunks counts the chunks in the badger driver.
+func (s *Store) CountChunks() (n int) {
+	s.blobs.driver.(*badgerDriver).db.View(func(txn *badger.Txn) error { //nolint:errcheck // nothing in it fails
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{prefixChunk}})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			n++
+		}
+		return nil
+	})
+	return n
+}
+
 // DamageRecord flips a bit of a table's record below the frame check, as a bad
 // disk would. It returns whether the record existed.
 func DamageRecord(s *Store, f Family, table string, at int, parts ...string) error {

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 
 	"github.com/dgraph-io/badger/v4"
@@ -150,8 +151,8 @@ func (tx *Tx) delete(key []byte) error {
 // get calls fn with the checked body under key. fn must not keep the bytes.
 // The kind and subject are for errors, spelled only when there is one.
 func (tx *Tx) get(key []byte, kind string, subject func() string, fn func(body []byte) error) error {
-	item, err := tx.txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	item, err := tx.item(key)
+	if errors.Is(err, fs.ErrNotExist) {
 		return missing(kind, subject())
 	}
 	if err != nil {
@@ -170,13 +171,36 @@ func (tx *Tx) read(item *badger.Item, key []byte, kind string, subject func() st
 	})
 }
 
+// item looks key up. The error matches fs.ErrNotExist when it is not there, and
+// ErrCorrupt when the table that should have it cannot be read.
+func (tx *Tx) item(key []byte) (item *badger.Item, err error) {
+	defer recoverDamage(&err)
+	item, err = tx.txn.Get(key)
+	switch {
+	case errors.Is(err, badger.ErrKeyNotFound):
+		return nil, fs.ErrNotExist
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return item, nil
+}
+
 // has reports whether key exists, without reading its value.
 func (tx *Tx) has(key []byte) (bool, error) {
-	_, err := tx.txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	_, err := tx.item(key)
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// recoverDamage turns a panic into ErrCorrupt. It stands around calls into
+// Badger that read tables: Badger checks a block only after it has followed
+// the lengths in it, and some damaged lengths lead out of the block.
+func recoverDamage(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: reading a table: %v", ErrCorrupt, p)
+	}
 }
 
 // writeError puts Badger's errors that a caller can act on into words.

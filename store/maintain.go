@@ -107,6 +107,9 @@ func (s *Store) Maintain(ctx context.Context) error {
 
 // sweep removes bytes of bodies that have no record.
 func (b *blobs) sweep(ctx context.Context) error {
+	if b.partial {
+		return nil
+	}
 	b.mu.Lock()
 	ids := make(map[uint64]struct{}, b.index.lru.Len()+len(b.index.pinned))
 	for _, h := range b.index.all() {

@@ -122,6 +122,50 @@ func TestDamagedTables(t *testing.T) {
 	}
 }
 
+// One bad block in the facts must not make the store forget, and then sweep,
+// archives whose records are in good ones.
+func TestOneBadBlockOfFacts(t *testing.T) {
+	const n, size = 2000, 100
+	folder := t.TempDir()
+	s := open(t, store.Options{Path: folder})
+	if err := s.FillBlobs(n, size); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(folder, "facts", "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("no tables: %v", err)
+	}
+	for _, name := range tables {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)/3] ^= 4
+		if err := os.WriteFile(name, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alerts := 0
+	s = open(t, store.Options{Path: folder, Alert: func(kind, _, _ string) { alerts++ }})
+	held := s.Usage().Blobs
+	if held >= n || held < n*95/100 || alerts == 0 {
+		t.Fatalf("%d of %d archives are held, with %d alerts", held, n, alerts)
+	}
+	if err := s.Maintain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.CountChunks(); got != n {
+		t.Errorf("%d chunks are left of %d", got, n)
+	}
+	told := false
+	if _, err := s.Verify(t.Context(), func(p store.Problem) { told = told || p.Kind == "database" && p.Subject == "facts" }); err != nil || !told {
+		t.Errorf("Verify tells of the table: %v, %v", told, err)
+	}
+}
+
 func damageTables(t *testing.T, dir, how string) {
 	t.Helper()
 	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))

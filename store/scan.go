@@ -24,7 +24,10 @@ type pair struct{ key, value []byte }
 // Values are the raw frames, empty when keysOnly.
 func (tx *Tx) scan(prefix, from []byte, keysOnly bool, fn func(key, value []byte) error) error {
 	for size := firstPage; ; size = min(size*4, lastPage) {
-		page, more := tx.page(prefix, from, false, size, keysOnly, nil)
+		page, more, err := tx.page(prefix, from, false, size, keysOnly, nil)
+		if err != nil {
+			return err
+		}
 		for _, p := range page {
 			if err := fn(p.key, p.value); err != nil {
 				return stopped(err)
@@ -43,7 +46,10 @@ func (s *Store) walk(prefix []byte, keysOnly bool, fn func(tx *Tx, key, value []
 	for from, more := prefix, true; more; {
 		err := s.view(func(tx *Tx) error {
 			var page []pair
-			page, more = tx.page(prefix, from, false, lastPage, keysOnly, nil)
+			var err error
+			if page, more, err = tx.page(prefix, from, false, lastPage, keysOnly, nil); err != nil {
+				return err
+			}
 			for _, p := range page {
 				if err := fn(tx, p.key, p.value); err != nil {
 					return err
@@ -64,9 +70,12 @@ func (s *Store) walk(prefix []byte, keysOnly bool, fn func(tx *Tx, key, value []
 func (tx *Tx) scanBack(prefix, from []byte, skip func(key []byte) bool, fn func(key, value []byte) error) error {
 	var last []byte
 	for size := firstPage; ; size = min(size*4, lastPage) {
-		page, more := tx.page(prefix, from, true, size, false, func(k []byte) bool {
+		page, more, err := tx.page(prefix, from, true, size, false, func(k []byte) bool {
 			return (last != nil && bytes.Compare(k, last) >= 0) || (skip != nil && skip(k))
 		})
+		if err != nil {
+			return err
+		}
 		for _, p := range page {
 			if err := fn(p.key, p.value); err != nil {
 				return stopped(err)
@@ -81,7 +90,8 @@ func (tx *Tx) scanBack(prefix, from []byte, skip func(key []byte) bool, fn func(
 }
 
 // page reads up to size records and reports whether there may be more.
-func (tx *Tx) page(prefix, from []byte, reverse bool, size int, keysOnly bool, skip func(key []byte) bool) (page []pair, more bool) {
+func (tx *Tx) page(prefix, from []byte, reverse bool, size int, keysOnly bool, skip func(key []byte) bool) (page []pair, more bool, err error) {
+	defer recoverDamage(&err)
 	it := tx.txn.NewIterator(badger.IteratorOptions{Prefix: prefix[:1], Reverse: reverse})
 	defer it.Close()
 	held := 0
@@ -92,7 +102,7 @@ func (tx *Tx) page(prefix, from []byte, reverse bool, size int, keysOnly bool, s
 			if reverse && bytes.Compare(k, prefix) > 0 {
 				continue
 			}
-			return page, false
+			return page, false, nil
 		}
 		if skip != nil && skip(k) {
 			continue
@@ -105,10 +115,10 @@ func (tx *Tx) page(prefix, from []byte, reverse bool, size int, keysOnly bool, s
 		page = append(page, p)
 		held += len(p.key) + len(p.value)
 		if len(page) == size || held >= pageBytes {
-			return page, true
+			return page, true, nil
 		}
 	}
-	return page, false
+	return page, false, nil
 }
 
 func stopped(err error) error {
