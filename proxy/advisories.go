@@ -202,8 +202,10 @@ func (p *Proxy) askAdvisories(ctx context.Context, names []string) (map[string]a
 func (p *Proxy) fetchAdvisories(names []string) (map[string]advisory, error) {
 	ctx, cancel := p.detached(p.o.UpstreamTimeout)
 	defer cancel()
-	p.running.Add(1)
-	defer p.running.Done()
+	if !p.running.begin() {
+		return nil, errClosing
+	}
+	defer p.running.end()
 	if kept, ok := p.freshAdvisories(names); ok {
 		return kept, nil // somebody else's question was answered in the meantime
 	}

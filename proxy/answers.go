@@ -227,8 +227,10 @@ func (p *Proxy) askAnswer(ctx context.Context, q question, seen time.Time) (*ent
 func (p *Proxy) fetchAnswer(q question, seen time.Time) (*entry, error) {
 	ctx, cancel := p.detached(p.o.UpstreamTimeout)
 	defer cancel()
-	p.running.Add(1)
-	defer p.running.Done()
+	if !p.running.begin() {
+		return nil, errClosing
+	}
+	defer p.running.end()
 	prev, err := p.answerFor(q.key)
 	if err != nil {
 		return nil, err

@@ -228,8 +228,10 @@ func (p *Proxy) refresh(ctx context.Context, f composer.File, via history.Via, s
 func (p *Proxy) fetch(f composer.File, via history.Via, seen time.Time) (history.State, error) {
 	ctx, cancel := p.detached(p.o.UpstreamTimeout)
 	defer cancel()
-	p.running.Add(1)
-	defer p.running.Done()
+	if !p.running.begin() {
+		return history.State{}, errClosing
+	}
+	defer p.running.end()
 	prev, err := p.history.State(f)
 	if err != nil || prev.Checked.After(seen) {
 		return prev, err

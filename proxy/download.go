@@ -64,13 +64,19 @@ func (p *Proxy) joinDownload(k archiveKey, src source) *download {
 	}
 	d := &download{key: k, total: -1, begun: make(chan struct{}), ended: make(chan struct{}), more: make(chan struct{})}
 	p.downloads.m[k] = d
-	p.running.Go(func() {
+	if !p.running.begin() {
+		delete(p.downloads.m, k)
+		d.end(store.Digest{}, 0, errClosing)
+		return d
+	}
+	go func() {
+		defer p.running.end()
 		digest, size, err := p.download(d, src)
 		p.downloads.mu.Lock()
 		delete(p.downloads.m, k)
 		p.downloads.mu.Unlock()
 		d.end(digest, size, err)
-	})
+	}()
 	return d
 }
 

@@ -38,7 +38,7 @@ func Encode(name string, body []byte) []byte {
 }
 
 // Settle waits for fetches and downloads that have reached upstream.
-func (p *Proxy) Settle() { p.running.Wait() }
+func (p *Proxy) Settle() { p.running.wg.Wait() }
 
 // HotUsage is what memory holds.
 func (p *Proxy) HotUsage() (entries int, bytes int64) { return p.hot.usage() }

@@ -22,7 +22,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -149,7 +148,7 @@ type Proxy struct {
 
 	background context.Context // ends when Close is called
 	stop       context.CancelFunc
-	running    sync.WaitGroup // background work; Close waits for it
+	running    work // background work; Close waits for it
 }
 
 // New opens the proxy on a store. Close must be called before the store is
@@ -218,13 +217,10 @@ func (p *Proxy) Start() {
 
 // Close ends background work and waits for shared fetches to finish or give up.
 func (p *Proxy) Close() error {
+	p.running.close()
 	p.stop()
-	p.running.Wait()
+	p.running.wg.Wait()
 	return errors.Join(p.stats.flush(), p.alerts.flush())
-}
-
-func (p *Proxy) spawn(fn func(context.Context)) {
-	p.running.Go(func() { fn(p.background) })
 }
 
 // detached returns a context for work that others wait for: it outlives the
