@@ -46,7 +46,8 @@ func printed(pattern, text string) bool {
 	for i := range parts {
 		parts[i] = regexp.QuoteMeta(parts[i])
 	}
-	return regexp.MustCompile(`(?s)\A` + strings.Join(parts, `.*`) + `\z`).MatchString(strings.TrimSpace(text))
+	body := strings.TrimSpace(strings.ReplaceAll(text, "\r", ""))
+	return regexp.MustCompile(`(?s)\A` + strings.Join(parts, `.*`) + `\z`).MatchString(body)
 }
 
 // TestTheStoryOfTheTimeMachine runs the story of docs/time-machine.md from the

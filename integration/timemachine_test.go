@@ -226,7 +226,7 @@ func TestRealApplicationsResolveExactlyAsRecorded(t *testing.T) {
 			move(time.Time{})
 			c := client(t, d.url)
 			for l, when := range instants {
-				c.use(d.at(when + ",strict"))
+				c.use(d.at(when))
 				p := realProject(t, dir, l.application, "")
 				c.run(p, "update", "--no-scripts", "--no-progress")
 				want := readLock(t, l.path)
