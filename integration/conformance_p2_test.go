@@ -114,11 +114,15 @@ func TestC20EveryVersionIsUpstreamsToTheKeyOrder(t *testing.T) {
 	}
 }
 
-// TestC20RealDocuments compares every document of the real slice.
+// TestC20RealDocuments compares every document of the real slice; short runs
+// look at every eighth package.
 func TestC20RealDocuments(t *testing.T) {
 	s, _ := slice(t)
 	d := start(t, s)
-	for _, name := range names(s) {
+	for i, name := range names(s) {
+		if testing.Short() && i%8 != 0 {
+			continue
+		}
 		sameVersions(t, s, d, name)
 		sameVersions(t, s, d, name+"~dev")
 	}

@@ -44,6 +44,9 @@ var applications = []string{"laravel-app", "symfony-app", "library"}
 func TestRealApplications(t *testing.T) {
 	for _, name := range applications {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && name != "library" {
+				t.Skip("short runs install the smallest application only")
+			}
 			composers(t)
 			s, dir := slice(t)
 			d := start(t, s)
@@ -117,6 +120,9 @@ func TestAnOldLockInstallsAfterUpstreamMovedOn(t *testing.T) {
 		{"laravel-app", "composer.2022-11-30.lock"}, {"symfony-app", "composer.2024-01-10.lock"},
 	} {
 		t.Run(c.application, func(t *testing.T) {
+			if testing.Short() {
+				t.Skip("two large installs each are left out of short runs")
+			}
 			s, dir := slice(t)
 			day, err := time.Parse("2006-01-02", c.lock[len("composer."):len("composer.")+10])
 			if err != nil {
