@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -122,32 +123,45 @@ type service struct {
 
 func register(o api.Options) error { return api.Register(echo.New(), o) }
 
-func document(t *testing.T) *openapi3.T {
-	t.Helper()
+// described is the served description and a router made of it. Making them takes seconds where the race detector
+// watches, so that all tests use the same.
+var described = sync.OnceValues(func() (d struct {
+	*openapi3.T
+	routers.Router
+}, err error) {
 	e := echo.New()
 	if err := api.Register(e, api.Options{}); err != nil {
-		t.Fatal(err)
+		return d, err
 	}
 	rec := httptest.NewRecorder()
 	e.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/api/v1/openapi.json", nil))
 	loader := openapi3.NewLoader()
-	doc, err := loader.LoadFromData(rec.Body.Bytes())
+	if d.T, err = loader.LoadFromData(rec.Body.Bytes()); err != nil {
+		return d, fmt.Errorf("the document cannot be read: %w", err)
+	}
+	// It also validates the document.
+	if d.Router, err = legacy.NewRouter(d.T); err != nil {
+		return d, fmt.Errorf("the document is not valid OpenAPI: %w", err)
+	}
+	return d, nil
+})
+
+func document(t *testing.T) *openapi3.T {
+	t.Helper()
+	d, err := described()
 	if err != nil {
-		t.Fatalf("the document cannot be read: %v", err)
+		t.Fatal(err)
 	}
-	if err := doc.Validate(loader.Context); err != nil {
-		t.Fatalf("the document is not valid OpenAPI: %v", err)
-	}
-	return doc
+	return d.T
 }
 
 func serve(t *testing.T, o api.Options) *service {
 	t.Helper()
-	router, err := legacy.NewRouter(document(t))
+	d, err := described()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &service{t: t, echo: echo.New(), router: router, log: new(bytes.Buffer)}
+	s := &service{t: t, echo: echo.New(), router: d.Router, log: new(bytes.Buffer)}
 	reg := prometheus.NewRegistry()
 	o.Registerer, o.Gatherer = reg, reg
 	o.Logger = slog.New(slog.NewJSONHandler(s.log, nil))
