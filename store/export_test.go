@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
 )
 
 // What the external tests need of the inside.
@@ -15,7 +16,7 @@ var (
 	Frame      = frame
 	Unframe    = unframe
 	FrameSize  = frameHeader
-	CheckTable = checkTable
+	CheckTable = func(name string) error { return checkTable(name, options.Snappy) }
 
 	DecodeBlobRecord   = func(b []byte) bool { _, ok := decodeBlobRecord(b); return ok }
 	DecodeDocumentInfo = func(b []byte) bool { _, ok := decodeDocumentInfo(b); return ok }

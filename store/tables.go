@@ -2,39 +2,29 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
-	"github.com/dgraph-io/badger/v4/y"
-	"google.golang.org/protobuf/proto"
+	"github.com/dgraph-io/ristretto/v2/z"
 )
 
-// openDatabase opens a Badger database whose tables can be read. Badger reads
-// a table's index in a goroutine of its own and panics there when the file was
-// cut short or its last bytes are damaged; looking first turns that into
-// ErrCorrupt.
+// openDatabase opens a Badger database whose tables can be read. Badger opens
+// each table in a goroutine of its own and panics there when the file was cut
+// short or the lengths in it are damaged, which nobody can recover. Opening
+// them here first turns that into ErrCorrupt.
 func openDatabase(o badger.Options) (*badger.DB, error) {
 	if err := checkTables(o); err != nil {
 		return nil, err
 	}
-	db, err := badger.Open(o)
-	switch {
-	case err == nil:
-		return db, nil
-	case errors.Is(err, y.ErrChecksumMismatch):
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	default:
-		return nil, err
-	}
+	return badger.Open(o)
 }
 
-// checkTables checks the index of every table the manifest names. It reads the
-// indexes only, which opening does anyway.
+// checkTables opens every table the manifest names: it checks the index and
+// the last block of each.
 func checkTables(o badger.Options) error {
 	f, err := os.Open(filepath.Join(o.Dir, badger.ManifestFilename))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -48,70 +38,29 @@ func checkTables(o badger.Options) error {
 	if err != nil {
 		return damaged("manifest of", o.Dir, err.Error())
 	}
-	for id := range manifest.Tables {
-		if err := checkTable(table.NewFilename(id, o.Dir)); err != nil {
-			return err
+	for id, t := range manifest.Tables {
+		name := table.NewFilename(id, o.Dir)
+		if err := checkTable(name, t.Compression); err != nil {
+			return damaged("table", name, err.Error())
 		}
 	}
 	return nil
 }
 
-// checkTable compares a table's index with its checksum. A table ends in:
-// index, its length (4, BE), its checksum (a protobuf), that one's length (4,
-// BE).
-func checkTable(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return damaged("table", name, err.Error())
-	}
-	defer f.Close()
-	info, err := f.Stat()
+func checkTable(name string, compression options.CompressionType) (err error) {
+	defer recoverDamage(&err)
+	file, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
-	end := info.Size()
-	// back reads the n bytes before end and moves end to their start.
-	back := func(n int64) ([]byte, error) {
-		if n < 0 || n > end {
-			return nil, damaged("table", name, "a length in it reaches beyond it")
-		}
-		b := make([]byte, n)
-		end -= n
-		if _, err := f.ReadAt(b, end); err != nil {
-			return nil, damaged("table", name, err.Error())
-		}
-		return b, nil
-	}
-	length := func() (int64, error) {
-		b, err := back(4)
-		if err != nil {
-			return 0, err
-		}
-		return int64(int32(y.BytesToU32(b))), nil
-	}
-	block := func() ([]byte, error) {
-		n, err := length()
-		if err != nil {
-			return nil, err
-		}
-		return back(n)
-	}
-	b, err := block()
+	t, err := table.OpenTable(file, table.Options{
+		ReadOnly:    true,
+		BlockSize:   4 << 10,
+		Compression: compression,
+		ChkMode:     options.OnBlockRead,
+	})
 	if err != nil {
-		return err
+		return errors.Join(err, file.Close(-1))
 	}
-	var sum pb.Checksum
-	if err := proto.Unmarshal(b, &sum); err != nil {
-		return damaged("table", name, err.Error())
-	}
-	if sum.Algo != pb.Checksum_CRC32C && sum.Algo != pb.Checksum_XXHash64 {
-		return damaged("table", name, "its checksum is of an unknown kind")
-	}
-	if b, err = block(); err != nil {
-		return err
-	}
-	if err := y.VerifyChecksum(b, &sum); err != nil {
-		return damaged("table", name, err.Error())
-	}
-	return nil
+	return t.Close(-1)
 }
