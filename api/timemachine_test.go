@@ -110,7 +110,7 @@ func TestBundlesAndManifestsAreNotInTheEnvelope(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer "+token)
 	func() {
 		defer func() {
-			if problem := recover(); problem != http.ErrAbortHandler {
+			if problem := recover(); problem != http.ErrAbortHandler { //nolint:errorlint // the panic that net/http knows
 				t.Errorf("a bundle that breaks off ends with %v and not with a broken connection", problem)
 			}
 		}()

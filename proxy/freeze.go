@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -144,7 +145,8 @@ func (p *Proxy) Freeze(ctx context.Context, n composer.Name, req FreezeRequest) 
 	var unrecorded error
 	for _, file := range filesOf(n) {
 		d, err := p.documentToHold(ctx, file, req.At)
-		if early, ok := err.(*invalid); ok {
+		var early *invalid
+		if errors.As(err, &early) {
 			unrecorded = early // it looks as in the dated view of that instant
 			continue
 		}
