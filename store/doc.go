@@ -50,22 +50,49 @@
 // the digest. Removal goes backwards. A crash can therefore leave bytes nobody
 // owns, which Open and Maintain remove; it cannot leave a pointer to nothing.
 //
+// Commits of facts that happen at the same time share one sync (syncGroup); an
+// archive is synced once, when it is whole. Both sync whole log files, so of
+// each log a prefix is durable, and Badger, which replays a log up to its first
+// damaged entry, replays everything that was acknowledged.
+//
 // # Guarantees
 //
-//   - When Update, PutDocument's Update or Commit has returned nil, the change
-//     survives kill -9 and a power cut.
+//   - When Update or Commit has returned nil, the change survives kill -9 and a
+//     power cut.
 //   - A body is visible whole or not at all.
 //   - No byte is delivered that does not match its checksum. What does not is
-//     ErrCorrupt; a damaged blob is dropped and an alert raised, so that it can
-//     be fetched again.
+//     ErrCorrupt; a damaged blob is dropped, a damaged document is written anew
+//     by the next PutDocument, and an alert is raised, once.
 //   - Below the free-space floor writes fail with ErrNoSpace and reads go on.
 //     Updates that only delete go through.
 //   - One process per folder: the second gets ErrLocked.
+//   - Memory does not grow with the size of archives: a reader or writer holds
+//     one or two chunks, a held body about 250 bytes.
+//
+// # Space
+//
+// Eviction goes by the sizes of bodies. The files driver gives their blocks
+// back at once. With the badger driver a reclaimer follows (reclaim.go), one
+// pass for every eighth of the limit that was removed, 64 MiB at most; while
+// ten times a limit of 64 MB streams through, the folder takes 1.1 to 1.4 times
+// the limit.
+//
+// Badger writes through memory maps of sparse files, where a full disk is
+// SIGBUS. Three things keep that away: the floor, asked before every write;
+// blocks reserved ahead of the logs (reserve.go); and around opening and
+// closing, when Badger writes tables whether we want it or not, the ballast and
+// the choice to leave the databases to their logs (space.go).
 //
 // # What remains
 //
-// Badger writes through memory maps, where a full disk is SIGBUS. The floor and
-// the blocks reserved ahead of each write keep our own writing away from that.
-// Another process that takes the last block of the disk can still kill us; the
-// next Open gives the ballast back, and nothing acknowledged is lost.
+//   - A process that takes the last block of the disk while Badger is writing a
+//     table can still kill us. Nothing acknowledged is lost by that.
+//   - A bit that flips in a log that was not yet turned into a table ends its
+//     replay there: facts since the last table, or archives of the last value
+//     log file, are lost with it. Facts after a clean Close are in tables.
+//   - A damaged index or last block of a table of facts keeps the store from
+//     opening (ErrCorrupt names the file): restore a backup. A database of
+//     chunks that cannot be opened is started afresh.
+//   - Badger's compaction passes over blocks it cannot read. Verify tells of
+//     them before.
 package store

@@ -127,3 +127,52 @@ func stopped(err error) error {
 	}
 	return err
 }
+
+// each visits the items of one of the store's own families. Badger's iterator
+// passes over the rest of a table whose block cannot be read, and does not
+// tell. So the keys are counted backwards too: from there it passes over other
+// keys. When the counts differ, each visits what either way has, and reports
+// that this is not all.
+func (tx *Tx) each(f Family, fn func(item *badger.Item) error) (all bool, err error) {
+	forwards, err := tx.visit(f, false, fn)
+	if err != nil {
+		return false, err
+	}
+	nothing := func(*badger.Item) error { return nil }
+	backwards, err := tx.visit(f, true, nothing)
+	if err != nil || forwards == backwards {
+		return err == nil, err
+	}
+	seen := make(map[string]bool, forwards)
+	if _, err := tx.visit(f, false, func(item *badger.Item) error {
+		seen[string(item.Key())] = true
+		return nil
+	}); err != nil {
+		return false, err
+	}
+	_, err = tx.visit(f, true, func(item *badger.Item) error {
+		if seen[string(item.Key())] {
+			return nil
+		}
+		return fn(item)
+	})
+	return false, err
+}
+
+// visit counts the items of a family and calls fn for each.
+func (tx *Tx) visit(f Family, reverse bool, fn func(item *badger.Item) error) (n int, err error) {
+	defer recoverDamage(&err)
+	it := tx.txn.NewIterator(badger.IteratorOptions{Prefix: []byte{byte(f)}, Reverse: reverse})
+	defer it.Close()
+	from := []byte{byte(f)}
+	if reverse {
+		from = []byte{byte(f) + 1}
+	}
+	for it.Seek(from); it.Valid(); it.Next() {
+		n++
+		if err := fn(it.Item()); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
