@@ -119,6 +119,9 @@ func readEnd(r io.ReaderAt, size int64) (end, error) {
 func (e *end) read64(r io.ReaderAt, locatorAt int64, locator []byte) (int64, error) {
 	le := binary.LittleEndian
 	damaged := refuse("its zip64 end record is damaged")
+	if le.Uint32(locator[4:]) != 0 || le.Uint32(locator[16:]) != 1 { // some tools then look no further, and read the other record
+		return 0, refuse("it is one part of several")
+	}
 	at := int64(le.Uint64(locator[8:]))
 	if at < 0 || at > locatorAt-end64Len {
 		return 0, damaged
