@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -9,10 +10,6 @@ import (
 	"stasis/proxy/composer"
 	"stasis/store"
 )
-
-// renderVersion is part of every body's identity: raise it when the same
-// inputs begin to give other bytes, so that clients do not keep the old ones.
-const renderVersion = "1"
 
 // renderOnce makes the rendition of e for v ready, once for all who wait.
 func (p *Proxy) renderOnce(ctx context.Context, e *entry, v variant, render func() (*rendition, error)) error {
@@ -55,22 +52,20 @@ func (p *Proxy) renderDocument(f composer.File, e *entry, v variant) (*rendition
 	st := e.state.Load()
 	var doc *composer.Document
 	var err error
-	content := st.Document
 	if e.source != nil {
 		doc, err = composer.ParseDocument(e.source, f.Name)
 	} else {
-		doc, content, err = p.recorded(f, st.Document)
+		doc, err = p.recorded(f, st.Document)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return p.renderContent(f, doc, content, st.ValidFrom, world{}, v)
+	return p.renderContent(f, doc, st.ValidFrom, world{}, v)
 }
 
 // renderContent applies the rules to a document and rewrites it for its
-// audience. content is the digest of the recorded document that doc is, or
-// zero when it was made.
-func (p *Proxy) renderContent(f composer.File, doc *composer.Document, content store.Digest, validFrom time.Time, in world, v variant) (*rendition, error) {
+// audience.
+func (p *Proxy) renderContent(f composer.File, doc *composer.Document, validFrom time.Time, in world, v variant) (*rendition, error) {
 	res, err := p.permitted(f, doc, in, v)
 	if err != nil {
 		return nil, err
@@ -79,11 +74,8 @@ func (p *Proxy) renderContent(f composer.File, doc *composer.Document, content s
 	if in.strict {
 		seen = withoutSources(seen)
 	}
-	if seen != doc || content.IsZero() {
-		content = store.SumDigest(seen.Encode())
-	}
 	body := p.rewrite(seen, f, v).Encode()
-	modified, err := p.history.Validator(f.String(), p.bodyID(content, v), validFrom)
+	modified, err := p.history.Validator(f.String(), p.bodyID(body, v), validFrom)
 	if err != nil {
 		return nil, fmt.Errorf("date the answer for %s: %w", f, err)
 	}
@@ -124,11 +116,13 @@ func (p *Proxy) rewrite(doc *composer.Document, f composer.File, v variant) *com
 	})
 }
 
-// bodyID identifies the bytes served under one URL of ours by what they are
-// made from. A base URL derived from the request is left out: it is the same
-// whenever the URL is.
-func (p *Proxy) bodyID(content store.Digest, v variant) store.Digest {
-	return store.SumDigest(fmt.Appendf(nil, "%s %s %q %t %t", renderVersion, content, p.o.BaseURL, p.o.Mirror, v.legacy))
+// bodyID identifies the bytes served under one URL of ours. A base URL that is
+// derived from the request is left out: it is the same whenever the URL is.
+func (p *Proxy) bodyID(body []byte, v variant) store.Digest {
+	if p.o.BaseURL == "" {
+		body = bytes.ReplaceAll(body, []byte(v.base), nil)
+	}
+	return store.SumDigest(body)
 }
 
 // longAgo is the check time of what was made stale on purpose.

@@ -15,11 +15,12 @@ import (
 // permitted applies the rules about what may be seen to a document. The
 // result's Doc is the very document when nothing had to change.
 func (p *Proxy) permitted(f composer.File, doc *composer.Document, in world, v variant) (policy.Result, error) {
-	facts, err := p.facts(f.Name)
+	pv := p.policyView(in, v)
+	facts, err := policy.Gather(p.history, f.Name, pv.MinAge > 0)
 	if err != nil {
 		return policy.Result{}, err
 	}
-	res, err := p.policy.Apply(f, doc, facts, p.policyView(in, v))
+	res, err := p.policy.Apply(f, doc, facts, pv)
 	if err != nil {
 		return policy.Result{}, fmt.Errorf("apply the rules to %s: %w", f, err)
 	}
@@ -40,7 +41,7 @@ func (p *Proxy) policyView(in world, v variant) policy.View {
 
 // facts collects what the rules need to know of a package.
 func (p *Proxy) facts(n composer.Name) (policy.Facts, error) {
-	facts, err := policy.Gather(p.history, n)
+	facts, err := policy.Gather(p.history, n, true)
 	if err != nil {
 		return facts, fmt.Errorf("collect what is recorded of %s: %w", n, err)
 	}
@@ -53,8 +54,7 @@ func (p *Proxy) newest(f composer.File) (*composer.Document, error) {
 	if err != nil || !st.Present() {
 		return nil, err
 	}
-	doc, _, err := p.recorded(f, st.Document)
-	return doc, err
+	return p.recorded(f, st.Document)
 }
 
 // verdicts remembers what the rules said about archives, for as long as

@@ -187,7 +187,7 @@ func (v diffView) File(ctx context.Context, f composer.File) (snapshot.FileView,
 		}
 	}
 	out.Versions = func(ctx context.Context) ([]snapshot.VersionView, error) {
-		doc, _, err := v.p.contentOf(vw)
+		doc, err := v.p.contentOf(vw)
 		if err != nil {
 			return nil, err
 		}

@@ -299,7 +299,7 @@ func (p *Proxy) documentIn(ctx context.Context, in world, f composer.File) (*com
 		if !st.Present() {
 			return nil, history.Absent, held, nil
 		}
-		doc, _, err := p.recorded(f, st.Document)
+		doc, err := p.recorded(f, st.Document)
 		return doc, history.Exact, held, err
 	}
 	e, _, err := p.look(ctx, in, f, "")
@@ -309,7 +309,7 @@ func (p *Proxy) documentIn(ctx context.Context, in world, f composer.File) (*com
 	if !e.state.Load().Present() {
 		return nil, e.view.binding.Fidelity, held, nil
 	}
-	doc, _, err := p.contentOf(e.view)
+	doc, err := p.contentOf(e.view)
 	return doc, e.view.binding.Fidelity, held, err
 }
 

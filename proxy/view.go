@@ -226,7 +226,7 @@ func (p *Proxy) noteSkew(date string, asked time.Time) {
 
 // renderView makes the ready answer of a view.
 func (p *Proxy) renderView(vw *view, v variant) (*rendition, error) {
-	doc, content, err := p.contentOf(vw)
+	doc, err := p.contentOf(vw)
 	if err != nil {
 		return nil, err
 	}
@@ -234,9 +234,8 @@ func (p *Proxy) renderView(vw *view, v variant) (*rendition, error) {
 		if doc, err = p.otherAdvisories(vw, doc); err != nil {
 			return nil, err
 		}
-		content = store.Digest{}
 	}
-	return p.renderContent(vw.file, doc, content, vw.validFrom(), vw.in, v)
+	return p.renderContent(vw.file, doc, vw.validFrom(), vw.in, v)
 }
 
 // otherAdvisories gives a snapshot's document today's advisories, or none.
@@ -271,34 +270,29 @@ func (v *view) validFrom() time.Time {
 // state.
 func (v *view) bound() bool { return v.binding.Kind != "" }
 
-// contentOf makes the document of a view, and names its content when that is a
-// recorded document as it is.
-func (p *Proxy) contentOf(vw *view) (*composer.Document, store.Digest, error) {
-	if !vw.bound() {
+// contentOf makes the document of a view.
+func (p *Proxy) contentOf(vw *view) (*composer.Document, error) {
+	switch {
+	case !vw.bound():
 		return p.recorded(vw.file, vw.st.Document)
-	}
-	if vw.listed {
+	case vw.listed:
 		doc, _, _, err := p.snapshots.Document(vw.in.id, vw.file)
-		return doc, store.Digest{}, err
+		return doc, err
 	}
-	if vw.binding.Kind == history.WholeDocument {
-		return p.recorded(vw.file, vw.binding.Document)
-	}
-	doc, err := p.history.Materialize(vw.file, vw.binding)
-	return doc, store.Digest{}, err
+	return p.history.Materialize(vw.file, vw.binding)
 }
 
 // recorded reads a recorded document.
-func (p *Proxy) recorded(f composer.File, d store.Digest) (*composer.Document, store.Digest, error) {
+func (p *Proxy) recorded(f composer.File, d store.Digest) (*composer.Document, error) {
 	raw, err := p.history.Document(d)
 	if err != nil {
-		return nil, d, fmt.Errorf("read the document of %s: %w", f, err)
+		return nil, fmt.Errorf("read the document of %s: %w", f, err)
 	}
 	doc, err := composer.ParseDocument(raw, f.Name)
 	if err != nil {
-		return nil, d, fmt.Errorf("read the document of %s: %w", f, err)
+		return nil, fmt.Errorf("read the document of %s: %w", f, err)
 	}
-	return doc, d, nil
+	return doc, nil
 }
 
 // serveViewRoot answers GET …/packages.json of a world. It has no

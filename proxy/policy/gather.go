@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -12,15 +13,16 @@ import (
 
 // Gather collects the facts about a package that are recorded. Older documents
 // are read only when an evaluation asks for an entry of theirs, and kept with the
-// facts, which therefore belong to one goroutine.
-func Gather(h *history.History, n composer.Name) (Facts, error) {
+// facts, which therefore belong to one goroutine. advisories says whether those
+// of the newest document are wanted; else it is read only for its filter lists.
+func Gather(h *history.History, n composer.Name, advisories bool) (Facts, error) {
 	refs, err := h.AllReferences(n)
 	if err != nil {
 		return Facts{}, fmt.Errorf("gather what is known of %s: %w", n, err)
 	}
 	docs := documents{history: h, name: n, read: map[store.Digest]map[string]composer.Object{}}
 	facts := Facts{References: refs, Entry: docs.entry}
-	if facts.Live, err = newest(h, n); err != nil {
+	if facts.Live, err = newest(h, n, advisories); err != nil {
 		return Facts{}, fmt.Errorf("gather what is known of %s: %w", n, err)
 	}
 	for dev, at := range map[bool]*time.Time{false: &facts.FirstModified, true: &facts.FirstModifiedDev} {
@@ -38,7 +40,7 @@ func Gather(h *history.History, n composer.Name) (Facts, error) {
 // newest is the newest document of the tagged versions. A package that
 // vanished upstream keeps its last one: what was malware before it was pulled
 // still is.
-func newest(h *history.History, n composer.Name) (*composer.Document, error) {
+func newest(h *history.History, n composer.Name, advisories bool) (*composer.Document, error) {
 	f := composer.File{Name: n}
 	st, err := h.State(f)
 	if err != nil || !st.Known() {
@@ -63,8 +65,13 @@ func newest(h *history.History, n composer.Name) (*composer.Document, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !advisories && !bytes.Contains(body, filterKey) {
+		return nil, nil // nothing that anybody will look for
+	}
 	return composer.ParseDocument(body, n)
 }
+
+var filterKey = []byte(`"filter"`)
 
 // firstModified is when the first document of a file began.
 func firstModified(h *history.History, f composer.File) (time.Time, error) {

@@ -149,7 +149,7 @@ func (w *world) gone() {
 
 func (w *world) facts() policy.Facts {
 	w.t.Helper()
-	facts, err := policy.Gather(w.history, w.name)
+	facts, err := policy.Gather(w.history, w.name, true)
 	if err != nil {
 		w.t.Fatal(err)
 	}
