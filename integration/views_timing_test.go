@@ -125,7 +125,7 @@ func BenchmarkViewStorage(b *testing.B) {
 	if !ok {
 		b.Skip("the real slice of the registry is not beside the repository")
 	}
-	const instants = 100
+	const instants = 10 // scaled up below
 	for b.Loop() {
 		s := standin.Start(b, standin.Options{})
 		if err := s.LoadSlice(dir); err != nil {
