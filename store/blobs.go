@@ -41,7 +41,7 @@ type BlobWriter interface {
 }
 
 // CreateBlob starts an archive body. sizeHint is how large it is said to get,
-// -1 when unknown; its space is reserved, and ErrNoSpace means that it cannot
+// -1 when unknown; its space is promised, and ErrNoSpace means that it cannot
 // be kept.
 func (s *Store) CreateBlob(sizeHint int64) (BlobWriter, error) {
 	if err := s.enter(); err != nil {
@@ -52,13 +52,13 @@ func (s *Store) CreateBlob(sizeHint int64) (BlobWriter, error) {
 	if err := s.space.need(hint); err != nil {
 		return nil, fmt.Errorf("create blob: %w", err)
 	}
-	if err := s.blobs.reserve(hint); err != nil {
+	if err := s.blobs.promise(hint); err != nil {
 		return nil, fmt.Errorf("create blob: %w", s.blobs.overLimit(err))
 	}
 	id := s.blobs.ids.Add(1)
 	chunks, err := s.blobs.driver.create(id)
 	if err != nil {
-		s.blobs.unreserve(hint)
+		s.blobs.end(hint, 0)
 		return nil, fmt.Errorf("create blob: %w", err)
 	}
 	return newBlobWriter(s, id, hint, chunks), nil
@@ -121,7 +121,7 @@ func (s *Store) EvictAll() (n int, bytes int64, err error) {
 	defer s.leave()
 	b := s.blobs
 	b.mu.Lock()
-	out := b.index.evict(-1, 0)
+	out := b.index.evict(-1)
 	b.mu.Unlock()
 	for _, h := range out {
 		bytes += h.size

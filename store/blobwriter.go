@@ -18,7 +18,8 @@ type blobWriter struct {
 	s        *Store
 	id       uint64
 	chunks   chunkWriter
-	reserved int64 // only Write, Commit and Abort touch it, one at a time
+	promised int64 // only Write, Commit and Abort touch it, one at a time
+	grown    int64 // likewise: bytes room was made for
 	hash     hash.Hash
 	failed   error // the first failure of Write; later writes repeat it
 
@@ -39,8 +40,8 @@ type blobWriter struct {
 	}
 }
 
-func newBlobWriter(s *Store, id uint64, reserved int64, chunks chunkWriter) *blobWriter {
-	return &blobWriter{s: s, id: id, reserved: reserved, chunks: chunks, hash: sha256.New(), buf: buffers.Get().(*[]byte)}
+func newBlobWriter(s *Store, id uint64, promised int64, chunks chunkWriter) *blobWriter {
+	return &blobWriter{s: s, id: id, promised: promised, chunks: chunks, hash: sha256.New(), buf: buffers.Get().(*[]byte)}
 }
 
 func (w *blobWriter) Write(p []byte) (int, error) {
@@ -79,19 +80,18 @@ func (w *blobWriter) Write(p []byte) (int, error) {
 	return written, nil
 }
 
-// room reserves what the next n bytes need beyond the reservation, a chunk at
-// a time.
+// room sees to it that the next n bytes are promised, a chunk at a time.
 func (w *blobWriter) room(n int64) error {
-	if w.size+n <= w.reserved {
+	if w.size+n <= w.promised {
 		return nil
 	}
-	more := max(w.size+n-w.reserved, chunkSize)
-	if err := w.s.blobs.reserve(more); err != nil {
-		if more = w.size + n - w.reserved; w.s.blobs.reserve(more) != nil {
+	more := max(w.size+n-w.promised, chunkSize)
+	if err := w.s.blobs.promise(more); err != nil {
+		if more = w.size + n - w.promised; w.s.blobs.promise(more) != nil {
 			return w.s.blobs.overLimit(err)
 		}
 	}
-	w.reserved += more
+	w.promised += more
 	return nil
 }
 
@@ -103,6 +103,10 @@ func (w *blobWriter) flush() error {
 	}
 	framed := (*w.buf)[:frameHeader+w.filled]
 	sum := chunkSum(framed[frameHeader:])
+	if err := w.s.blobs.grow(int64(w.filled)); err != nil {
+		return err
+	}
+	w.grown += int64(w.filled)
 	if err := w.chunks.put(w.full, framed); err != nil {
 		return err
 	}
@@ -248,7 +252,7 @@ func (w *blobWriter) Abort() error {
 		return w.chunks.Close() // the next Open removes what was written
 	}
 	defer w.s.leave()
-	w.s.blobs.unreserve(w.reserved)
+	w.s.blobs.end(w.promised, w.grown)
 	w.end(Digest{})
 	return errors.Join(w.chunks.discard(), w.chunks.Close())
 }
@@ -274,11 +278,10 @@ func (b *blobs) commit(w *blobWriter, d Digest) (known bool, err error) {
 	b.catalogue.Lock()
 	defer b.catalogue.Unlock()
 	b.mu.Lock()
-	if known = b.index.use(d, b.s.now().UnixNano()) != nil; known {
-		b.index.reserved -= w.reserved
-	}
+	known = b.index.use(d, b.s.now().UnixNano()) != nil
 	b.mu.Unlock()
 	if known {
+		b.end(w.promised, w.grown)
 		return true, nil
 	}
 	state, err := w.chunks.finish(d)
@@ -295,7 +298,8 @@ func (b *blobs) commit(w *blobWriter, d Digest) (known bool, err error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.index.reserved -= w.reserved
+	b.index.promised -= w.promised
+	b.index.written -= w.grown
 	b.index.add(&held{digest: d, id: w.id, size: w.size, used: now, saved: now, checked: state})
 	return false, nil
 }

@@ -130,7 +130,7 @@ func (b *blobs) load(ctx context.Context) error {
 func (b *blobs) liveBytes() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.index.bytes + b.index.pinnedBytes + b.index.reserved
+	return b.index.bytes + b.index.pinnedBytes + b.index.written
 }
 
 // open takes a reference on the body and opens its chunks. now 0 is no use.
@@ -167,7 +167,9 @@ func (b *blobs) open(d Digest, now int64) (*blobReader, error) {
 // the index while it was being read.
 func (b *blobs) release(h *held) error {
 	b.mu.Lock()
-	h.refs--
+	if h.refs--; h.gone && h.refs == 0 {
+		delete(b.index.leaving, h.id)
+	}
 	last := h.forgotten && h.refs == 0 && b.kind == DriverBadger[0]
 	b.mu.Unlock()
 	if !last {

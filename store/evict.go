@@ -6,22 +6,43 @@ import (
 	"slices"
 )
 
-// reserve promises n more bytes to a body being written, evicting others to
-// make room. Records and bytes of the evicted go after they left the index.
-func (b *blobs) reserve(n int64) error {
+// promise promises n more bytes to a body being written. It fails when the
+// limit cannot hold all that is promised, whatever is evicted. Nothing is
+// evicted yet: how large a body is going to be is hearsay.
+func (b *blobs) promise(n int64) error {
 	b.mu.Lock()
-	if b.limit > 0 && b.index.reserved+n > b.limit {
-		reserved := b.index.reserved
-		b.mu.Unlock()
-		return fmt.Errorf("keep %d more bytes of archives, %d are promised and %d allowed: %w", n, reserved, b.limit, ErrNoSpace)
+	defer b.mu.Unlock()
+	if b.limit > 0 && b.index.promised+n > b.limit {
+		return fmt.Errorf("keep %d more bytes of archives, %d are promised and %d allowed: %w", n, b.index.promised, b.limit, ErrNoSpace)
 	}
+	b.index.promised += n
+	return nil
+}
+
+// grow makes room for n bytes that are about to be written, of those promised,
+// by evicting others. Records and bytes of the evicted go after they left the
+// index.
+func (b *blobs) grow(n int64) error {
+	b.mu.Lock()
+	b.index.written += n
 	var out []*held
 	if b.limit > 0 {
-		out = b.index.evict(b.limit, n)
+		out = b.index.evict(b.limit)
 	}
-	b.index.reserved += n
 	b.mu.Unlock()
-	return b.forget(out)
+	if err := b.forget(out); err != nil {
+		b.end(0, n)
+		return err
+	}
+	return nil
+}
+
+// end takes back what was promised to a body and counted as written of it.
+func (b *blobs) end(promised, written int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.index.promised -= promised
+	b.index.written -= written
 }
 
 // overLimit tells the operator that the cache limit kept an archive out.
@@ -30,12 +51,6 @@ func (b *blobs) overLimit(err error) error {
 		b.s.opts.Alert("cache_limit", "archives", "An archive was passed on without being kept: "+err.Error()+".")
 	}
 	return err
-}
-
-func (b *blobs) unreserve(n int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.index.reserved -= n
 }
 
 // forgetBatch bounds how many records one transaction removes.

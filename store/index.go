@@ -34,7 +34,12 @@ type index struct {
 
 	bytes       int64 // of unpinned bodies
 	pinnedBytes int64
-	reserved    int64 // promised to bodies being written
+	promised    int64 // to bodies being written
+	written     int64 // of that, by now
+
+	// leaving are the ids of bodies that left the index while being read; their
+	// chunks are still needed.
+	leaving map[uint64]bool
 }
 
 func newIndex() index {
@@ -42,7 +47,7 @@ func newIndex() index {
 	if err != nil {
 		panic(err) // the size is positive
 	}
-	return index{lru: lru, pinned: map[Digest]*held{}, owners: map[Digest]int{}}
+	return index{lru: lru, pinned: map[Digest]*held{}, owners: map[Digest]int{}, leaving: map[uint64]bool{}}
 }
 
 func (x *index) get(d Digest) *held {
@@ -86,15 +91,17 @@ func (x *index) remove(h *held) bool {
 		x.pinnedBytes -= h.size
 	}
 	h.gone = true
+	if h.refs > 0 {
+		x.leaving[h.id] = true
+	}
 	return true
 }
 
-// evict takes the least recently used bodies out until need more bytes fit
-// below limit, and returns them. No limit below 0 is ever reached, so that one
-// takes out all.
-func (x *index) evict(limit, need int64) []*held {
+// evict takes the least recently used bodies out until the rest fits into
+// limit, and returns them. No rest fits below 0, so that limit takes out all.
+func (x *index) evict(limit int64) []*held {
 	var out []*held
-	for x.bytes+x.reserved+need > limit {
+	for x.bytes+x.written > limit {
 		_, h, ok := x.lru.GetOldest()
 		if !ok {
 			break

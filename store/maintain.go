@@ -115,6 +115,9 @@ func (b *blobs) sweep(ctx context.Context) error {
 	for _, h := range b.index.all() {
 		ids[h.id] = struct{}{}
 	}
+	for id := range b.index.leaving {
+		ids[id] = struct{}{}
+	}
 	b.mu.Unlock()
 	bytes, err := b.driver.sweep(ctx, b.firstID, func(d Digest, id uint64) bool {
 		if d.IsZero() {
