@@ -79,9 +79,9 @@ func TestAClientThatLeavesDoesNotEndTheFetch(t *testing.T) {
 
 func TestOneDownloadHoweverManyClientsWantAnArchive(t *testing.T) {
 	w := newRig(t)
-	r := w.big(2 << 20)
+	r := w.big(512 << 10)
 	w.want(bigDocument, 200, missed)
-	gate := w.up.HoldAfter(bigArchive, 1<<20)
+	gate := w.up.HoldAfter(bigArchive, 256<<10)
 	go func() {
 		_ = gate.Wait(w.Context(), 1)
 		gate.Open()
