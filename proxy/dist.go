@@ -93,22 +93,28 @@ func (p *Proxy) locate(ctx context.Context, req composer.DistRequest) (archiveKe
 	if err != nil {
 		return archiveKey{}, nil, fmt.Errorf("look up %s: %w", req.Name, err)
 	}
+	k, src := pick(refs, req)
+	return k, src, nil
+}
+
+// pick chooses among the references of a package that have the asked key.
+func pick(refs []history.Reference, req composer.DistRequest) (archiveKey, *source) {
 	k := archiveKey{name: req.Name, ref: composer.ReferenceKey(req.Reference), typ: req.Type}
 	matching := slices.DeleteFunc(refs, func(ref history.Reference) bool { return ref.Type != req.Type })
 	if isCommit(k.ref) {
 		if len(matching) == 0 {
-			return k, nil, nil
+			return k, nil
 		}
-		return k, sourceOf(matching, req), nil
+		return k, sourceOf(matching, req)
 	}
 	// Such a reference may stand for several archives: the version tells.
 	matching = slices.DeleteFunc(matching, func(ref history.Reference) bool { return !sameVersion(ref, req.Version) })
 	if len(matching) == 0 {
 		k.version = normalized(req.Version)
-		return k, nil, nil
+		return k, nil
 	}
 	k.version = matching[0].Normalized
-	return k, sourceOf(matching, req), nil
+	return k, sourceOf(matching, req)
 }
 
 // isCommit reports whether a reference key is a full commit id, which names
@@ -165,7 +171,7 @@ func (p *Proxy) findSource(ctx context.Context, k archiveKey, req composer.DistR
 		if err != nil {
 			return nil, err
 		}
-		if p.o.judge(&st, p.now()) == serve && st.AnnouncedAt.IsZero() {
+		if p.o.judge(&st, p.now()) == serve && st.AnnouncedAt.IsZero() || p.freshUnkept(f) {
 			continue
 		}
 		if _, err := p.refresh(ctx, f, history.Demand, st.Checked); err != nil && !st.Known() {
@@ -175,6 +181,9 @@ func (p *Proxy) findSource(ctx context.Context, k archiveKey, req composer.DistR
 	_, src, err := p.locate(ctx, req)
 	if err != nil || src != nil {
 		return src, err
+	}
+	if _, src = pick(p.unkeptReferences(req.Name, k.ref), req); src != nil {
+		return src, nil
 	}
 	if isCommit(k.ref) {
 		all, err := p.history.AllReferences(req.Name)
