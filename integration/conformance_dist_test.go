@@ -376,7 +376,7 @@ func TestC57PartsOfArchivesAreTheRightParts(t *testing.T) {
 	}
 	// A range of an archive that nobody has asked for yet.
 	cold := s.Publish(standin.Release{Name: "acme/a", Version: "1.1.0", Size: 100_000})
-	d.restart("PROXY_METADATA_TTL=0", "PROXY_STALE_WHILE_REVALIDATE=0")
+	d.restart(revalidating...)
 	r := d.get(d.distURL("acme/a", "1.1.0"), "Range", "bytes=10-19")
 	if !(r.StatusCode == 206 && bytes.Equal(r.body, cold.Archive[10:20])) && !(r.StatusCode == 200 && bytes.Equal(r.body, cold.Archive)) {
 		t.Errorf("a range of a cold archive: %d with %d bytes", r.StatusCode, len(r.body))

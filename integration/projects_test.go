@@ -142,7 +142,7 @@ func TestAnOldLockInstallsAfterUpstreamMovedOn(t *testing.T) {
 			if err := s.AsOf(time.Time{}); err != nil {
 				t.Fatal(err)
 			}
-			d.restart("PROXY_METADATA_TTL=0", "PROXY_STALE_WHILE_REVALIDATE=0")
+			d.restart(revalidating...)
 			now := realProject(t, dir, c.application, "")
 			client(t, d.url).run(now, "update", "--no-scripts", "--no-progress", "--no-install")
 			today := readLock(t, filepath.Join(dir, "projects", c.application, "composer.lock"))
