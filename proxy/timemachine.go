@@ -316,7 +316,7 @@ func (p *Proxy) documentIn(ctx context.Context, in world, f composer.File) (*com
 // Instants says which instants can be asked for, and how well they are known.
 type Instants struct {
 	history.Span
-	// SettledUntil is the latest instant that can be asked for now.
+	// SettledUntil is the latest instant that can be asked for at present.
 	SettledUntil time.Time `json:"settled_until"`
 }
 
