@@ -48,10 +48,10 @@ func BenchmarkOpenLarge(b *testing.B) {
 		b.Fatal(err)
 	}
 	r := rand.NewChaCha8([32]byte{3})
-	body := make([]byte, 4<<10)
-	for n := 0; n < documents; n += 100 {
+	body := make([]byte, 4<<10) // about what a common document packs to
+	for n := 0; n < documents; n += 200 {
 		err := s.Update(func(tx *store.Tx) error {
-			for range 100 {
+			for range 200 {
 				r.Read(body) //nolint:errcheck // never fails
 				d, err := tx.PutDocument(body)
 				if err != nil {
