@@ -16,7 +16,7 @@ const (
 
 	defaultFloor = 256 << 20
 
-	minBallast = 4 << 20
+	minBallast = 2 << 20
 	maxBallast = 64 << 20
 )
 
@@ -104,7 +104,7 @@ func (s *space) canFlush() error {
 	logs, _ := filepath.Glob(filepath.Join(s.path, "*", "*.mem")) // the pattern is sound
 	for _, name := range logs {
 		if info, err := os.Stat(name); err == nil {
-			need += diskUsage(info)
+			need += max(diskUsage(info)-reserveStep/2, 0) // at least that much is reserved and not used
 		}
 	}
 	if free >= need {
