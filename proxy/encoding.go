@@ -99,7 +99,7 @@ var gzipWriters = sync.Pool{New: func() any {
 // for concurrent use; their memory is shared by all of them.
 var (
 	zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(1<<20))
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(1<<20))
 		if err != nil {
 			panic(err) // only for bad options
 		}
@@ -144,11 +144,23 @@ func mustWrite(w io.WriteCloser, body []byte) {
 	}
 }
 
-// gunzip is the inverse of encode(gzipped, …) for bytes that we made ourselves.
-func gunzip(b []byte) ([]byte, error) {
-	r, err := gzip.NewReader(bytes.NewReader(b))
+// decode is the inverse of encode, for bytes that we made ourselves.
+func decode(e encoding, b []byte) (out []byte, err error) {
+	switch e {
+	case gzipped:
+		var r *gzip.Reader
+		if r, err = gzip.NewReader(bytes.NewReader(b)); err == nil {
+			out, err = io.ReadAll(r)
+		}
+	case zstded:
+		out, err = zstdDecoder().DecodeAll(b, nil)
+	case brotlied:
+		out, err = io.ReadAll(brotli.NewReader(bytes.NewReader(b)))
+	default:
+		return b, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("inflate a ready answer: %w", err)
 	}
-	return io.ReadAll(r)
+	return out, nil
 }

@@ -102,6 +102,7 @@ type rendition struct {
 	until        time.Time // when the rules say something else; zero: never
 
 	mu     sync.Mutex // held while an encoding is added
+	plain  []byte     // the body until the first encoding is made; guarded by mu
 	bodies [encodings]atomic.Pointer[encoded]
 }
 
@@ -121,16 +122,15 @@ type encoded struct {
 	encoding []string // nil for identity
 }
 
-// newRendition makes a rendition with its gzip body ready; the identity body
-// is not kept, since hardly any client asks for it and it is ten times larger.
+// newRendition makes a rendition. It is compressed when somebody asks, in the
+// encoding that is asked for; the plain body is not kept after that, since
+// hardly any client wants it and it is ten times larger.
 func newRendition(v variant, body []byte, lastModified time.Time) *rendition {
-	r := &rendition{
-		variant: v, lastModified: lastModified,
+	return &rendition{
+		variant: v, lastModified: lastModified, plain: body,
 		modified: []string{lastModified.UTC().Format(http.TimeFormat)},
 		etag:     store.SumDigest(body).String()[:20],
 	}
-	r.set(gzipped, encode(gzipped, body))
-	return r
 }
 
 func (r *rendition) set(e encoding, body []byte) *encoded {
@@ -157,15 +157,33 @@ func (r *rendition) encoded(e encoding) (enc *encoded, grew int64, err error) {
 	if enc := r.bodies[e].Load(); enc != nil {
 		return enc, 0, nil
 	}
-	body, err := gunzip(r.bodies[gzipped].Load().body)
+	body, err := r.decoded()
 	if err != nil {
 		return nil, 0, err
 	}
 	enc = r.set(e, encode(e, body))
-	return enc, int64(len(enc.body)), nil
+	grew = int64(len(enc.body) - len(r.plain))
+	r.plain = nil
+	return enc, grew, nil
+}
+
+// decoded returns the plain body; called with mu held.
+func (r *rendition) decoded() ([]byte, error) {
+	if r.plain != nil {
+		return r.plain, nil
+	}
+	for e := range r.bodies {
+		if enc := r.bodies[e].Load(); enc != nil {
+			return decode(encoding(e), enc.body)
+		}
+	}
+	return nil, nil // an empty body
 }
 
 func (r *rendition) bytes() (n int64) {
+	r.mu.Lock()
+	n = int64(len(r.plain))
+	r.mu.Unlock()
 	for i := range r.bodies {
 		if enc := r.bodies[i].Load(); enc != nil {
 			n += int64(len(enc.body))

@@ -43,7 +43,7 @@ func (p *Proxy) respond(w http.ResponseWriter, r *http.Request, e *entry, rd *re
 		p.fail(w, r, err)
 		return 0
 	}
-	if grew > 0 {
+	if grew != 0 {
 		p.hot.grow(e.key, e, grew)
 	}
 	h := w.Header()
