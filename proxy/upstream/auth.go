@@ -6,24 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
 )
-
-// Auth is the table of credentials: for each origin (scheme, host, port) the headers that a
-// request to it carries. A nil *Auth knows none.
-type Auth struct {
-	origins map[string][]authHeader
-	ignored []string
-}
-
-type authHeader struct {
-	name  string
-	value Secret
-}
 
 // authFile is Composer's auth.json as far as it is understood here.
 type authFile struct {
@@ -50,24 +37,38 @@ type gitLabPair struct {
 // Ignored. Empty input, an empty object and PHP's empty list are an empty table.
 //
 // A key is a host or host:port, as in Composer, and stands for https. Credentials travel over
-// plain http only where the key says so: "http://satis.corp:8080". As in Composer, github.com
-// covers api.github.com (never codeload.github.com) and packagist.org covers
-// repo.packagist.org. Where several sections give one host an Authorization, the last of
-// github-oauth, gitlab-oauth, gitlab-token, http-basic, bearer and custom-headers counts.
+// plain http only where the key says so: "http://satis.corp:8080". A key with a path, such as the
+// address of a repository, is for what lies below that path; where several keys cover an address,
+// the one with the longest path counts. As in Composer, github.com covers api.github.com (never
+// codeload.github.com) and packagist.org covers repo.packagist.org. Where several sections give
+// one key an Authorization, the last of github-oauth, gitlab-oauth, gitlab-token, http-basic,
+// bearer and custom-headers counts.
 func ParseAuthJSON(data []byte) (*Auth, error) {
-	a := &Auth{origins: map[string][]authHeader{}}
+	table, ignored, err := parseAuth(data)
+	if err != nil {
+		return nil, err
+	}
+	a := NewAuth()
+	a.ignored = ignored
+	a.held.base = table
+	a.held.settle()
+	return a, nil
+}
+
+func parseAuth(data []byte) (table authTable, ignored []string, err error) {
+	table = authTable{}
 	if trimmed := strings.Join(strings.Fields(string(data)), ""); trimmed == "" || trimmed == "[]" {
-		return a, nil
+		return table, nil, nil
 	}
 	var sections map[string]json.RawMessage
 	if err := json.Unmarshal(data, &sections); err != nil {
-		return nil, errors.New("auth.json is not a JSON object")
+		return nil, nil, errors.New("auth.json is not a JSON object")
 	}
 	var file authFile
 	for name, raw := range sections {
 		target, known := file.section(name)
 		if !known {
-			a.ignored = append(a.ignored, name)
+			ignored = append(ignored, name)
 			continue
 		}
 		if compact := strings.Join(strings.Fields(string(raw)), ""); compact == "[]" {
@@ -75,14 +76,14 @@ func ParseAuthJSON(data []byte) (*Auth, error) {
 		}
 		// The decoder's own message may quote the value, which is a secret.
 		if err := json.Unmarshal(raw, target); err != nil {
-			return nil, fmt.Errorf("auth.json: the section %s does not have the form Composer gives it", name)
+			return nil, nil, fmt.Errorf("auth.json: the section %s does not have the form Composer gives it", name)
 		}
 	}
-	slices.Sort(a.ignored)
-	if err := a.fill(&file); err != nil {
-		return nil, fmt.Errorf("auth.json: %w", err)
+	slices.Sort(ignored)
+	if err := table.fill(&file); err != nil {
+		return nil, nil, fmt.Errorf("auth.json: %w", err)
 	}
-	return a, nil
+	return table, ignored, nil
 }
 
 func (f *authFile) section(name string) (target any, known bool) {
@@ -103,17 +104,17 @@ func (f *authFile) section(name string) (target any, known bool) {
 	return nil, false
 }
 
-func (a *Auth) fill(f *authFile) error {
+func (t authTable) fill(f *authFile) error {
 	return errors.Join(
 		each("github-oauth", f.GitHubOAuth, func(key, token string) error {
-			return a.set(key, "Authorization", "token ", token)
+			return t.set(key, "Authorization", "token ", token)
 		}),
 		each("gitlab-oauth", f.GitLabOAuth, func(key string, raw json.RawMessage) error {
 			pair, err := readGitLab(raw)
 			if err != nil {
 				return err
 			}
-			return a.set(key, "Authorization", "Bearer ", pair.Token)
+			return t.set(key, "Authorization", "Bearer ", pair.Token)
 		}),
 		each("gitlab-token", f.GitLabToken, func(key string, raw json.RawMessage) error {
 			pair, err := readGitLab(raw)
@@ -121,18 +122,18 @@ func (a *Auth) fill(f *authFile) error {
 				return err
 			}
 			if pair.Username != "" { // a deploy token
-				return a.set(key, "Authorization", "Basic ", basic(pair.Username, pair.Token))
+				return t.set(key, "Authorization", "Basic ", basic(pair.Username, pair.Token))
 			}
-			return a.set(key, "Private-Token", "", pair.Token)
+			return t.set(key, "Private-Token", "", pair.Token)
 		}),
 		each("http-basic", f.HTTPBasic, func(key string, pair basicPair) error {
 			if pair.Username == "" && pair.Password == "" {
 				return errors.New("username and password are missing")
 			}
-			return a.set(key, "Authorization", "Basic ", basic(pair.Username, pair.Password))
+			return t.set(key, "Authorization", "Basic ", basic(pair.Username, pair.Password))
 		}),
 		each("bearer", f.Bearer, func(key, token string) error {
-			return a.set(key, "Authorization", "Bearer ", token)
+			return t.set(key, "Authorization", "Bearer ", token)
 		}),
 		each("custom-headers", f.CustomHeaders, func(key string, lines []string) error {
 			for _, line := range lines {
@@ -144,7 +145,7 @@ func (a *Auth) fill(f *authFile) error {
 				if slices.Contains(framingHeaders, name) {
 					return fmt.Errorf("the header %s is not free to be set", name)
 				}
-				if err := a.set(key, name, "", strings.TrimSpace(value)); err != nil {
+				if err := t.set(key, name, "", strings.TrimSpace(value)); err != nil {
 					return err
 				}
 			}
@@ -188,86 +189,6 @@ func readGitLab(raw json.RawMessage) (gitLabPair, error) {
 func basic(username, password string) string {
 	return base64.StdEncoding.EncodeToString([]byte(username + ":" + password))
 }
-
-// set stores one header for every origin that key stands for.
-func (a *Auth) set(key, name, scheme, value string) error {
-	if value == "" {
-		return errors.New("the value is empty")
-	}
-	if !httpguts.ValidHeaderFieldValue(value) {
-		return errors.New("the value holds characters that no header may have")
-	}
-	origins, err := originsOf(key)
-	if err != nil {
-		return err
-	}
-	for _, origin := range origins {
-		headers := slices.DeleteFunc(a.origins[origin], func(h authHeader) bool { return h.name == name })
-		a.origins[origin] = append(headers, authHeader{name, NewSecret(scheme + value)})
-	}
-	return nil
-}
-
-// originsOf turns a key of auth.json into origins.
-func originsOf(key string) ([]string, error) {
-	text := strings.TrimSpace(key)
-	if !strings.Contains(text, "://") {
-		text = "https://" + text
-	}
-	u, err := parseURL(nil, text)
-	if err != nil || u.User != nil {
-		return nil, errors.New("the key is not a host, host:port or URL without user information")
-	}
-	origins := []string{originOf(u)}
-	switch origins[0] {
-	case "https://github.com:443":
-		origins = append(origins, "https://api.github.com:443")
-	case "https://packagist.org:443":
-		origins = append(origins, "https://repo.packagist.org:443")
-	}
-	return origins, nil
-}
-
-// apply sets the headers for the origin of u and says whether there were any.
-func (a *Auth) apply(u *url.URL, header http.Header) bool {
-	if a == nil {
-		return false
-	}
-	headers := a.origins[originOf(u)]
-	for _, h := range headers {
-		header.Set(h.name, h.value.Reveal())
-	}
-	return len(headers) > 0
-}
-
-// Origins lists the origins for which there are credentials, in order.
-func (a *Auth) Origins() []string {
-	if a == nil {
-		return nil
-	}
-	origins := make([]string, 0, len(a.origins))
-	for origin := range a.origins {
-		origins = append(origins, origin)
-	}
-	slices.Sort(origins)
-	return origins
-}
-
-// Ignored lists the sections that were present and not understood, in order.
-func (a *Auth) Ignored() []string {
-	if a == nil {
-		return nil
-	}
-	return slices.Clone(a.ignored)
-}
-
-// String names the origins and nothing else.
-func (a *Auth) String() string {
-	return fmt.Sprintf("credentials for %s", strings.Join(a.Origins(), ", "))
-}
-
-// Format prints what String returns, for every verb.
-func (a *Auth) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, a.String()) }
 
 func redactUserinfo(key string) string {
 	if i := strings.LastIndex(key, "@"); i >= 0 {

@@ -4,10 +4,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"stasis/proxy/upstream"
@@ -188,9 +190,126 @@ func TestASecretHidesItselfHoweverItIsPrinted(t *testing.T) {
 	}
 }
 
+func TestCredentialsForAPathAreForWhatLiesBelow(t *testing.T) {
+	auth, err := upstream.ParseAuthJSON([]byte(`{"bearer": {"a.test": "whole", "a.test/acme": "acme",
+		"https://a.test/acme/inner/packages.json": "inner", "b.test/only/": "only"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(auth.Origins()), "[https://a.test:443 https://a.test:443/acme https://a.test:443/acme/inner https://b.test:443/only]"; got != want {
+		t.Errorf("the table is for %s, want %s", got, want)
+	}
+	var got string
+	w := newWorld(t, true, func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Get("Authorization") })
+	c := newClient(t, func(o *upstream.Options) { w.options(o); o.Auth = auth })
+	for url, want := range map[string]string{
+		"https://a.test/":                      "Bearer whole",
+		"https://a.test/acmeother/x":           "Bearer whole",
+		"https://a.test/acme":                  "Bearer acme",
+		"https://a.test/acme/x?y":              "Bearer acme",
+		"https://a.test/acme/innermost":        "Bearer acme",
+		"https://a.test/acme/inner/dist/x.zip": "Bearer inner",
+		"https://a.test/acme/inner/../x":       "Bearer acme",
+		"https://a.test/acme/%2e%2e/other":     "Bearer whole",
+		"http://a.test/acme/x":                 "",
+		"https://b.test/":                      "",
+		"https://b.test/only/p2/x.json":        "Bearer only",
+		"https://b.test/only/../secret":        "",
+	} {
+		got = "nothing arrived"
+		if _, _, err := get(c, url); err != nil || got != want {
+			t.Errorf("%s: %q %v, want %q", url, got, err, want)
+		}
+	}
+}
+
+func TestSourcesBringTheirOwnCredentials(t *testing.T) {
+	auth, err := upstream.ParseAuthJSON([]byte(`{"bearer": {"a.test": "ours"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := http.Header{}
+	w := newWorld(t, true, func(_ http.ResponseWriter, r *http.Request) { got = r.Header })
+	c := newClient(t, func(o *upstream.Options) { w.options(o); o.Auth = auth })
+	sent := func(url string) string {
+		t.Helper()
+		if _, _, err := get(c, url); err != nil {
+			t.Fatal(err)
+		}
+		return got.Get("Authorization") + got.Get("Private-Token") + got.Get("X-Key")
+	}
+	set := func(owner, text string) {
+		t.Helper()
+		if err := c.Auth().Set(owner, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(url, want string) {
+		t.Helper()
+		if got := sent(url); got != want {
+			t.Errorf("%s was sent %q, want %q", url, got, want)
+		}
+	}
+	set("one", `{"http-basic": {"a.test": {"username": "u", "password": "p"}}, "gitlab-token": {"git.test": "glt"}}`)
+	set("two", `{"custom-headers": {"b.test/two": ["X-Key: k"]}}`)
+	want("https://a.test/", "Basic "+base64.StdEncoding.EncodeToString([]byte("u:p")))
+	want("https://git.test/", "glt")
+	want("https://b.test/two/x", "k")
+	want("https://b.test/one/x", "")
+
+	set("one", `{"bearer": {"git.test": "new"}}`) // replaces all of it
+	want("https://a.test/", "Bearer ours")
+	want("https://git.test/", "Bearer new")
+
+	err = c.Auth().Set("three", []byte(`{"bearer": {"git.test": "s3cret", "c.test": "s3cret"}}`))
+	if err == nil || !strings.Contains(err.Error(), "one already has credentials for https://git.test:443") || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("two sources with two tokens for one host: %v", err)
+	}
+	want("https://c.test/", "")
+	set("three", `{"bearer": {"git.test": "new"}}`) // the same is no conflict
+	if err := c.Auth().Set("one", []byte(`{"bearer": 1}`)); err == nil {
+		t.Error("credentials that cannot be read were taken")
+	}
+	c.Auth().Remove("one")
+	want("https://git.test/", "Bearer new")
+	c.Auth().Remove("three")
+	c.Auth().Remove("nobody")
+	want("https://git.test/", "")
+	want("https://a.test/", "Bearer ours")
+	want("https://b.test/two/", "k")
+}
+
+func TestCredentialsChangeWhileRequestsAreMade(t *testing.T) {
+	w := newWorld(t, true, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Header.Get("Authorization"))
+	})
+	c := newClient(t, w.options)
+	var g sync.WaitGroup
+	for owner := range 4 {
+		g.Go(func() {
+			origin := fmt.Sprintf("o%d.test", owner)
+			for i := range 20 {
+				want := fmt.Sprint("Bearer ", i)
+				if err := c.Auth().Set(origin, fmt.Appendf(nil, `{"bearer": {%q: "%d"}}`, origin, i)); err != nil {
+					t.Error(err)
+				}
+				if i%3 == 0 {
+					c.Auth().Remove(origin)
+					want = ""
+				}
+				if _, body, err := get(c, "https://"+origin+"/"); err != nil || body != want {
+					t.Errorf("%s was sent %q, want %q: %v", origin, body, want, err)
+				}
+			}
+		})
+	}
+	g.Wait()
+}
+
 func FuzzParseAuthJSON(f *testing.F) {
 	f.Add([]byte(composerAuth))
 	f.Add([]byte(`{"bearer": {"http://a.test:8080/path": "x"}}`))
+	f.Add([]byte(`{"bearer": {"a.test/%3fx/../y/a.json": "x"}}`))
 	f.Add([]byte(`{"http-basic": {"[::1]:80": {"username": "", "password": "p"}}}`))
 	f.Add([]byte(`{"custom-headers": {"é.test": ["A: b", "a: c"]}}`))
 	f.Add([]byte(`[]`))

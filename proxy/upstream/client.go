@@ -32,7 +32,7 @@ type Options struct {
 	// AllowedHosts may have special addresses and may be redirected to from https over http:
 	// host, host:port, address, address:port, CIDR range, *.domain.
 	AllowedHosts []string
-	// Auth holds the credentials; nil for none.
+	// Auth holds the credentials; nil for an empty table.
 	Auth *Auth
 	// Now is the clock for cool-downs and Retry-After; nil for time.Now.
 	Now func() time.Time
@@ -136,6 +136,9 @@ func (o Options) withDefaults() Options {
 		o.Retries = 2
 	}
 	o.Retries = max(o.Retries, 0)
+	if o.Auth == nil {
+		o.Auth = NewAuth()
+	}
 	return o
 }
 
@@ -180,6 +183,9 @@ func proxyPort(u *url.URL) string {
 		return portOf(u)
 	}
 }
+
+// Auth is the table of credentials, to which owners may bring their own.
+func (c *Client) Auth() *Auth { return c.opts.Auth }
 
 // Hosts lists what is known about the hosts asked lately, by name.
 func (c *Client) Hosts() []HostState { return c.hosts.states() }

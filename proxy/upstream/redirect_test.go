@@ -29,6 +29,8 @@ func TestCredentialsNeverLeaveTheirOrigin(t *testing.T) {
 		user   string
 		header http.Header
 		never  bool // not even the first origin sees it
+		late   bool // brought to the table after the client was made
+		below  bool // for what lies below /first only
 	}{
 		"http-basic":          {auth: fmt.Sprintf(`{"http-basic": {%q: {"username": "u", "password": %q}}}`, host, planted)},
 		"bearer":              {auth: fmt.Sprintf(`{"bearer": {%q: %q}}`, host, planted)},
@@ -40,6 +42,8 @@ func TestCredentialsNeverLeaveTheirOrigin(t *testing.T) {
 		"X-Api-Key":           {auth: custom("X-Api-Key")},
 		"Cookie":              {auth: custom("Cookie")},
 		"Proxy-Authorization": {auth: custom("Proxy-Authorization")},
+		"brought by a source": {auth: fmt.Sprintf(`{"bearer": {%q: %q}}`, host, planted), late: true},
+		"brought for a path":  {auth: fmt.Sprintf(`{"http-basic": {"https://%s/first": {"username": "u", "password": %q}}}`, host, planted), late: true, below: true},
 		"user information":    {user: "u:" + planted + "@"},
 		"caller's header":     {header: http.Header{"Authorization": {"Bearer " + planted}, "Cookie": {planted}}, never: true},
 	}
@@ -81,9 +85,12 @@ func TestCredentialsNeverLeaveTheirOrigin(t *testing.T) {
 					second += seen
 				})
 				var logs bytes.Buffer
-				auth, err := upstream.ParseAuthJSON([]byte(kind.auth))
-				if err != nil {
-					t.Fatal(err)
+				auth := upstream.NewAuth()
+				if !kind.late {
+					var err error
+					if auth, err = upstream.ParseAuthJSON([]byte(kind.auth)); err != nil {
+						t.Fatal(err)
+					}
 				}
 				c := newClient(t, func(o *upstream.Options) {
 					w.options(o)
@@ -91,6 +98,11 @@ func TestCredentialsNeverLeaveTheirOrigin(t *testing.T) {
 					o.Auth = auth
 					o.Logger = slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 				})
+				if kind.late {
+					if err := c.Auth().Set("source", []byte(kind.auth)); err != nil {
+						t.Fatal(err)
+					}
+				}
 				resp, err := c.Do(t.Context(), upstream.Request{
 					URL: "https://" + kind.user + host + "/first", Header: kind.header, Class: upstream.ClassArchive,
 				})
@@ -104,7 +116,7 @@ func TestCredentialsNeverLeaveTheirOrigin(t *testing.T) {
 				if (first == 0) != kind.never {
 					t.Errorf("the first origin saw the secret %d times", first)
 				}
-				if want := target.same && !kind.never; (second > 0) != want {
+				if want := target.same && !kind.never && !kind.below; (second > 0) != want {
 					t.Errorf("the second saw the secret %d times", second)
 				}
 				if strings.Contains(decoded(logs.String()), planted) {
