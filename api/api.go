@@ -27,6 +27,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"stasis/private/access"
 	"stasis/proxy"
 	"stasis/proxy/composer"
 	"stasis/proxy/policy"
@@ -51,10 +52,8 @@ type Operator interface {
 type Options struct {
 	// Operator does the work. Nil means that the proxy is switched off: the routes exist and say so.
 	Operator Operator
-	// AdminToken is the administrator's token, in the clear or as an argon2id PHC string.
-	AdminToken string
-	// AdminTokenHash is the argon2id PHC string of the token. With both set, either token is accepted.
-	AdminTokenHash string
+	// Access knows the administrators. Nil lets nobody manage anything.
+	Access *access.Access
 	// Logger receives what goes wrong; nil discards it.
 	Logger *slog.Logger
 	// Registerer receives the metrics of this package; nil keeps them to itself.
@@ -133,19 +132,15 @@ var routes = []route{
 	{http.MethodDelete, "/api/v1/proxy/holds/:id", liftRule(policy.Hold), "lifted a hold"},
 }
 
-// Register mounts everything on e. It fails only if a token hash cannot be used.
-func Register(e *echo.Echo, o Options) error {
+// Register mounts everything on e.
+func Register(e *echo.Echo, o Options) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	auth, err := newAuthenticator(o)
-	if err != nil {
-		return err
-	}
-	m := &management{operator: o.Operator, auth: auth, log: o.Logger, now: o.Now}
+	m := &management{operator: o.Operator, auth: newAuthenticator(o), log: o.Logger, now: o.Now}
 	for _, rt := range routes {
 		h := m.endpoint(rt)
 		e.Add(rt.method, rt.path, h)
@@ -162,7 +157,6 @@ func Register(e *echo.Echo, o Options) error {
 
 	registerHealth(e, o)
 	registerMetrics(e, o, m)
-	return nil
 }
 
 // call is one request to the management API.
@@ -179,7 +173,7 @@ type call struct {
 func (m *management) endpoint(rt route) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		w, r := c.Response(), c.Request()
-		if err := m.auth.admit(r); err != nil {
+		if _, err := m.auth.admit(r); err != nil {
 			m.fail(w, r, err)
 			return nil
 		}

@@ -2,7 +2,6 @@ package api
 
 // What tests look at from outside.
 var (
-	ParsePHC    = parsePHC
 	RouteClass  = routeClass
 	CacheResult = cacheResult
 	Loggable    = loggable

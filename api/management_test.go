@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"stasis/api"
+	"stasis/private/access"
 	"stasis/proxy"
 	"stasis/store"
 )
@@ -20,8 +21,26 @@ import (
 // clock stands still at noon.
 func clock() time.Time { return noon }
 
-func options(op api.Operator) api.Options {
-	return api.Options{Operator: op, AdminToken: token, Now: clock}
+func options(t testing.TB, op api.Operator) api.Options {
+	return api.Options{Operator: op, Access: admins(t, access.Options{AdminToken: token}), Now: clock}
+}
+
+// admins is an Access with a store of its own, whose clock stands still at noon.
+func admins(t testing.TB, o access.Options) *access.Access {
+	t.Helper()
+	st, err := store.Open(context.Background(), store.Options{Path: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	if o.Store = st; o.Now == nil {
+		o.Now = clock
+	}
+	a, err := access.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 // operations is every operation once.
@@ -72,7 +91,7 @@ var operations = []struct{ method, path, body string }{
 
 func TestEveryOperationAnswersAsDescribed(t *testing.T) {
 	for _, empty := range []bool{false, true} {
-		s := serve(t, options(&operator{empty: empty}))
+		s := serve(t, options(t, &operator{empty: empty}))
 		for _, o := range operations {
 			a := s.do(o.method, o.path, o.body)
 			if a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store" {
@@ -122,7 +141,7 @@ func TestErrorsBecomeAnswersByOneTable(t *testing.T) {
 		{"damage", store.ErrCorrupt, 500, api.CodeInternal, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := serve(t, options(&operator{err: fmt.Errorf("freeze %s: %w", secret, c.err)}))
+			s := serve(t, options(t, &operator{err: fmt.Errorf("freeze %s: %w", secret, c.err)}))
 			for _, o := range operations {
 				if o.method == http.MethodGet && (c.status == 409 || c.status == 502 || c.status == 507) || strings.HasSuffix(o.path, "/ack") && c.status == 502 {
 					continue // what only reads the store cannot fail like that
@@ -145,7 +164,7 @@ func TestErrorsBecomeAnswersByOneTable(t *testing.T) {
 		})
 	}
 	t.Run("not there", func(t *testing.T) {
-		s := serve(t, options(&operator{err: &fs.PathError{Op: "find", Path: secret, Err: fs.ErrNotExist}}))
+		s := serve(t, options(t, &operator{err: &fs.PathError{Op: "find", Path: secret, Err: fs.ErrNotExist}}))
 		for _, path := range []string{"/api/v1/proxy/freeze/a/b", "/api/v1/proxy/unfreeze/a/b", "/api/v1/proxy/alerts/x/ack", "/api/v1/proxy/purge"} {
 			if a := s.do("POST", path, ""); a.StatusCode != 404 || a.code() != api.CodeNotFound || strings.Contains(a.message(), secret) {
 				t.Errorf("%s: %d %s", path, a.StatusCode, a.body)
@@ -156,7 +175,7 @@ func TestErrorsBecomeAnswersByOneTable(t *testing.T) {
 
 func TestPurge(t *testing.T) {
 	op := &operator{}
-	s := serve(t, options(op))
+	s := serve(t, options(t, op))
 	for _, c := range []struct {
 		body, pkg string
 		kind      proxy.Kind
@@ -176,7 +195,7 @@ func TestPurge(t *testing.T) {
 
 func TestAPurgeThatIsNotUnderstoodPurgesNothing(t *testing.T) {
 	op := &operator{}
-	s := serve(t, options(op))
+	s := serve(t, options(t, op))
 	for _, body := range []string{
 		`null`, `[]`, `"x"`, `7`, `{`, `{}{}`, `{"package":null}`, `{"package":""}`, `{"package":7}`, `{"package":["a/b"]}`, `{"kind":""}`, `{"kind":"root"}`, `{"kind":"everything"}`,
 		`{"Package":"a/b"}`, `{"packages":"a/b"}`, `{"package":"a/b","package":"c/d"}`, `{"package":"a"}`, `{"package":"../../etc"}`, `package=a/b`, "{\"package\":\"a/b\"} x", "\x00", `{"package":"a/b"`,
@@ -214,7 +233,7 @@ func TestAPurgeThatIsNotUnderstoodPurgesNothing(t *testing.T) {
 
 func TestFreeze(t *testing.T) {
 	op := &operator{}
-	s := serve(t, options(op))
+	s := serve(t, options(t, op))
 	f := data[proxy.Freeze](t, s.do("POST", "/api/v1/proxy/freeze/Monolog/monolog",
 		`{"reason":"audit läuft","at":"2026-02-01T00:00:00+01:00","expires_at":"2026-04-01T00:00:00Z","owner":"ops"}`))
 	if f.Package != "monolog/monolog" || f.Reason != "audit läuft" || f.Owner != "ops" || len(f.Documents) != 2 {
@@ -248,7 +267,7 @@ func TestFreeze(t *testing.T) {
 
 func TestUnfreezeIsIdempotent(t *testing.T) {
 	op := &operator{}
-	s := serve(t, options(op))
+	s := serve(t, options(t, op))
 	if u := data[api.Unfrozen](t, s.do("POST", "/api/v1/proxy/unfreeze/A/b", "{}")); !u.Unfrozen || u.Package != "a/b" {
 		t.Errorf("answer %+v", u)
 	}
@@ -262,7 +281,7 @@ func TestUnfreezeIsIdempotent(t *testing.T) {
 }
 
 func TestAlertsAreFiltered(t *testing.T) {
-	s := serve(t, options(&operator{}))
+	s := serve(t, options(t, &operator{}))
 	for query, want := range map[string][]string{
 		"":                               {"one", "two", "three"},
 		"?severity=warning":              {"two", "three"},
@@ -293,7 +312,7 @@ func TestAlertsAreFiltered(t *testing.T) {
 }
 
 func TestWhatIsNotThereIsSaidInTheEnvelope(t *testing.T) {
-	s := serve(t, options(&operator{}))
+	s := serve(t, options(t, &operator{}))
 	for _, c := range []struct {
 		method, path string
 		status       int
@@ -313,7 +332,7 @@ func TestWhatIsNotThereIsSaidInTheEnvelope(t *testing.T) {
 }
 
 func TestWithoutAProxyTheOperationsSaySo(t *testing.T) {
-	s := serve(t, options(nil))
+	s := serve(t, options(t, nil))
 	for _, o := range operations {
 		if a := s.do(o.method, o.path, o.body); a.StatusCode != 403 || a.code() != api.CodeNotAvailable || !strings.Contains(a.message(), "PROXY_ENABLED") {
 			t.Errorf("%s %s: %d %s", o.method, o.path, a.StatusCode, a.body)

@@ -37,7 +37,7 @@ func registerMetrics(e *echo.Echo, o Options, m *management) {
 	if o.MetricsPrivate {
 		open := h
 		h = func(c echo.Context) error {
-			if err := m.auth.admit(c.Request()); err != nil {
+			if _, err := m.auth.admit(c.Request()); err != nil {
 				m.fail(c.Response(), c.Request(), err)
 				return nil
 			}

@@ -13,7 +13,7 @@ import (
 )
 
 func TestMetricsShowRequestsByClass(t *testing.T) {
-	s := serve(t, options(&operator{}))
+	s := serve(t, options(t, &operator{}))
 	s.echo.GET("/p2/*", func(c echo.Context) error {
 		c.Response().Header().Set("Cache-Status", "Stasis; hit")
 		return c.String(200, "four")

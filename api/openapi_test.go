@@ -14,9 +14,7 @@ import (
 
 func TestEveryRouteIsDescribedAndEveryDescriptionHasARoute(t *testing.T) {
 	e := echo.New()
-	if err := api.Register(e, api.Options{Gatherer: api.NewRegistry("x")}); err != nil {
-		t.Fatal(err)
-	}
+	api.Register(e, api.Options{Gatherer: api.NewRegistry("x")})
 	params := regexp.MustCompile(`:(\w+)`)
 	var registered, described, head []string
 	for _, r := range e.Routes() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"stasis/api"
+	"stasis/private/access"
 	"stasis/proxy"
 	"stasis/proxy/upstream"
 	"stasis/store"
@@ -52,7 +53,7 @@ func TestTheProxyItselfAnswersAsDescribed(t *testing.T) {
 	}
 	defer p.Close()
 	p.Start()
-	s := serve(t, api.Options{Operator: p, AdminToken: token})
+	s := serve(t, api.Options{Operator: p, Access: admins(t, access.Options{AdminToken: token})})
 	p.Register(s.echo)
 
 	if a := s.do("GET", "/p2/acme/lib.json", ""); a.StatusCode != 200 {

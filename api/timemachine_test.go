@@ -26,7 +26,7 @@ func (o *operator) last() string {
 
 func TestWhatTheTimeMachineIsAsked(t *testing.T) {
 	op := &operator{}
-	s := serve(t, options(op))
+	s := serve(t, options(t, op))
 	const none = `{Rest: Archives: Advisories: Private:}, by "": ""`
 	for _, c := range []struct{ method, path, body, want string }{
 		{"POST", "snapshots", "", `snapshot "" of 0001-01-01T00:00:00Z with 0 locks [], ` + none},
@@ -62,7 +62,7 @@ func TestWhatTheTimeMachineIsAsked(t *testing.T) {
 
 func TestRequestsThatAreNotUnderstoodDoNothing(t *testing.T) {
 	op := &operator{}
-	s := serve(t, options(op))
+	s := serve(t, options(t, op))
 	for _, c := range []struct{ method, path, body string }{
 		{"POST", "snapshots", `{"from":""}`}, {"POST", "snapshots", `{"from":"yesterday"}`}, {"POST", "snapshots", `{"from":"2026-03-02"}`}, {"POST", "snapshots", `{"from":"2026-01-01T00:00:00"}`},
 		{"POST", "snapshots", `{"from":"2026-01-01,strict"}`}, {"POST", "snapshots", `{"locks":[]}`}, {"POST", "snapshots", `{"locks":{}}`}, {"POST", "snapshots", `{"locks":null}`}, {"POST", "snapshots", `{"locks":[7]}`},
@@ -89,7 +89,7 @@ func TestRequestsThatAreNotUnderstoodDoNothing(t *testing.T) {
 
 func TestBundlesAndManifestsAreNotInTheEnvelope(t *testing.T) {
 	op := &operator{}
-	s := serve(t, options(op))
+	s := serve(t, options(t, op))
 	if a := s.do("GET", "/api/v1/proxy/snapshots/one/manifest", ""); string(a.body) != `{"format":1}` || a.ContentLength != 12 {
 		t.Errorf("manifest: %d %s", a.StatusCode, a.body)
 	}
@@ -122,7 +122,7 @@ func TestBundlesAndManifestsAreNotInTheEnvelope(t *testing.T) {
 }
 
 func TestLargeBodies(t *testing.T) {
-	s := serve(t, options(&operator{}))
+	s := serve(t, options(t, &operator{}))
 	lock := `{"packages":[],"filler":"` + strings.Repeat("x", 1<<20) + `"}`
 	if a := s.do("POST", "/api/v1/proxy/history/import-lock?at=2026-01-01T00:00:00Z", lock); a.StatusCode != 200 {
 		t.Errorf("a lock file of a megabyte: %d %.200s", a.StatusCode, a.body)
@@ -139,7 +139,7 @@ func TestLargeBodies(t *testing.T) {
 }
 
 func TestEveryChangeLeavesALineInTheLog(t *testing.T) {
-	s := serve(t, options(&operator{}))
+	s := serve(t, options(t, &operator{}))
 	for _, o := range operations {
 		s.log.Reset()
 		s.do(o.method, o.path, o.body)
@@ -161,7 +161,7 @@ func TestEveryChangeLeavesALineInTheLog(t *testing.T) {
 }
 
 func TestTheKindsOfRulesAreApart(t *testing.T) {
-	s := serve(t, options(&operator{}))
+	s := serve(t, options(t, &operator{}))
 	for path, kind := range map[string]policy.Kind{"blocks": policy.Block, "waivers": policy.Waiver, "exemptions": policy.Exemption, "holds": policy.Hold} {
 		got := data[[]policy.Rule](t, s.do("GET", "/api/v1/proxy/"+path, ""))
 		if len(got) != 1 || got[0].Kind != kind {

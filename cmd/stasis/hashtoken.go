@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"stasis/api"
+	"stasis/private/access"
 )
 
 func (p *program) hashTokenCommand() *cobra.Command {
@@ -26,14 +26,14 @@ func (p *program) hashTokenCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			if generate {
 				token := rand.Text()
-				fmt.Fprintf(p.stdout, "ADMIN_TOKEN=%s\nADMIN_TOKEN_HASH='%s'\n", token, api.HashToken(token))
+				fmt.Fprintf(p.stdout, "ADMIN_TOKEN=%s\nADMIN_TOKEN_HASH='%s'\n", token, access.HashToken(token))
 				return nil
 			}
 			token, err := p.readToken()
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(p.stdout, api.HashToken(token))
+			fmt.Fprintln(p.stdout, access.HashToken(token))
 			return nil
 		},
 	}

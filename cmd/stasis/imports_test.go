@@ -18,8 +18,9 @@ import (
 var mayKnow = map[string][]string{
 	"cmd":            {"api", "config", "private", "proxy", "store"},
 	"config":         {},
-	"api":            {"proxy", "store"},
+	"api":            {"private/access", "proxy", "store"},
 	"private":        {"proxy/composer", "store"},
+	"private/access": {"proxy/composer", "proxy/origin", "store"},
 	"proxy":          {"proxy", "store"},
 	"proxy/archive":  {},
 	"proxy/composer": {},

@@ -21,6 +21,7 @@ import (
 	"stasis/api"
 	"stasis/config"
 	"stasis/private"
+	"stasis/private/access"
 	"stasis/proxy"
 	"stasis/proxy/upstream"
 	"stasis/store"
@@ -28,8 +29,8 @@ import (
 
 // buildHandler makes the parts and the handler that answers with them. The context ends when the shutdown begins, while
 // requests in flight go on: background work ends with it, and readiness is denied from then on. Closing the parts comes
-// after the last request. Access lines go to access.
-func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, access io.Writer) (http.Handler, io.Closer, error) {
+// after the last request. Access lines go to accessLog.
+func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, accessLog io.Writer) (http.Handler, io.Closer, error) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	version := readBuild().Version
@@ -75,12 +76,20 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	}
 	alert.to(p.Alert)
 
-	lines := api.NewLogWriter(access, reg)
+	doors, err := access.New(access.Options{
+		Store: st, Anonymous: access.PublicReadAll,
+		AdminToken: cfg.Admin.Token.Reveal(), AdminTokenHash: cfg.Admin.TokenHash.Reveal(),
+		Private: names.Has, Settle: cfg.Proxy.SnapshotSettle, TrustedProxies: cfg.Server.TrustedProxies,
+		Registerer: reg, Logger: logger,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, p.Close(), st.Close())
+	}
+	lines := api.NewLogWriter(accessLog, reg)
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	err = api.Register(e, api.Options{
-		Operator:   p,
-		AdminToken: cfg.Admin.Token.Reveal(), AdminTokenHash: cfg.Admin.TokenHash.Reveal(),
+	api.Register(e, api.Options{
+		Operator: p, Access: doors,
 		Logger: logger, Registerer: reg, Gatherer: reg,
 		MetricsPrivate: !cfg.Admin.MetricsPublic,
 		Ready: func(context.Context) error {
@@ -94,11 +103,9 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 		},
 		Version: version, TrustedProxies: cfg.Server.TrustedProxies,
 	})
-	if err != nil {
-		return nil, nil, errors.Join(err, lines.Close(), p.Close(), st.Close())
-	}
 	p.Register(e)
 	p.Start()
+	doors.Start()
 	tidying := make(chan struct{})
 	go func() {
 		defer close(tidying)
@@ -111,7 +118,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	})
 	return handler, closer(func() error {
 		<-tidying
-		return errors.Join(p.Close(), st.Close(), lines.Close())
+		return errors.Join(p.Close(), doors.Close(), st.Close(), lines.Close())
 	}), nil
 }
 
