@@ -16,18 +16,19 @@ import (
 // Which of our packages each may know. Arrows point one way: the command to the surfaces, the surfaces to the store.
 // Whoever is below proxy or store knows what is listed for the longest matching prefix.
 var mayKnow = map[string][]string{
-	"cmd":            {"api", "config", "private", "proxy", "store"},
-	"config":         {},
-	"api":            {"private/access", "proxy", "store"},
-	"private":        {"proxy/composer", "store"},
-	"private/access": {"proxy/composer", "proxy/origin", "store"},
-	"proxy":          {"proxy", "store"},
-	"proxy/archive":  {},
-	"proxy/composer": {},
-	"proxy/origin":   {},
-	"proxy/upstream": {},
-	"store":          {"store"},
-	"integration":    {"integration"},
+	"cmd":              {"api", "config", "private", "proxy", "store"},
+	"config":           {},
+	"api":              {"private/access", "proxy", "store"},
+	"private":          {"proxy/composer", "store"},
+	"private/access":   {"proxy/composer", "proxy/origin", "store"},
+	"private/artifact": {"proxy/archive", "proxy/composer"},
+	"proxy":            {"proxy", "store"},
+	"proxy/archive":    {},
+	"proxy/composer":   {},
+	"proxy/origin":     {},
+	"proxy/upstream":   {},
+	"store":            {"store"},
+	"integration":      {"integration"},
 }
 
 // Where each library may be used, as folders or files. Who else needs it asks the package there.

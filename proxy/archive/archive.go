@@ -31,6 +31,10 @@ type Report struct {
 	// Comment is the zip comment, where it is a short line of text; `git
 	// archive` puts the commit id there.
 	Comment string
+	// Top is the folder whose content is the package: the single thing at the
+	// top, as Composer looks for it when it unpacks. Empty when there is no such
+	// folder.
+	Top string
 	// Files is the number of files and links.
 	Files int
 	// Unpacked is the total size of the files in bytes.
@@ -91,15 +95,19 @@ func Sniff(typ string, head []byte) error {
 // Check reads an archive of size bytes through and describes it. The error is
 // an *Error when the archive is bad, and r's own when it could not be read.
 func Check(typ string, r io.ReaderAt, size int64) (Report, error) {
+	return run(typ, r, size, nil)
+}
+
+func run(typ string, r io.ReaderAt, size int64, p *picker) (Report, error) {
 	w := &window{r: r, size: size}
-	rep, err := check(typ, w, size)
+	rep, err := check(typ, w, size, p)
 	if err != nil && w.err != nil {
 		return Report{}, w.err
 	}
 	return rep, err
 }
 
-func check(typ string, w *window, size int64) (Report, error) {
+func check(typ string, w *window, size int64, p *picker) (Report, error) {
 	head := make([]byte, min(size, SniffSize))
 	if _, err := w.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return Report{}, err
@@ -109,9 +117,9 @@ func check(typ string, w *window, size int64) (Report, error) {
 	}
 	switch typ {
 	case "zip":
-		return checkZip(w, size)
+		return checkZip(w, size, p)
 	case "tar":
-		return checkTar(w, size, head)
+		return checkTar(w, size, head, p)
 	case "gzip":
 		return Report{}, checkGzip(w, size)
 	case "xz":

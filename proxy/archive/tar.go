@@ -25,7 +25,7 @@ func isTar(head []byte) bool {
 		len(head) == SniffSize && bytes.IndexByte(head[:100], 0) > 0 // a pre-POSIX header: a name, then zeros
 }
 
-func checkTar(w *window, size int64, head []byte) (Report, error) {
+func checkTar(w *window, size int64, head []byte, p *picker) (Report, error) {
 	var raw io.Reader = io.NewSectionReader(w, 0, size)
 	switch {
 	case bytes.HasPrefix(head, gzipMagic):
@@ -40,6 +40,7 @@ func checkTar(w *window, size int64, head []byte) (Report, error) {
 		return Report{}, checkXz(w, size)
 	}
 	t := newTree(size)
+	t.picker = p
 	s := &stream{r: raw, left: t.limit + size + tarOverhead}
 	end, err := readTar(t, s)
 	if err != nil {
@@ -89,6 +90,7 @@ func addTar(t *tree, r io.Reader, h *tar.Header, at map[string]int) error {
 		return err
 	}
 	if h.Typeflag == tar.TypeDir {
+		t.summit.see(name, true)
 		return nil
 	}
 	if name == "" {

@@ -36,6 +36,8 @@ type tree struct {
 	limit    int64
 	hash     hash.Hash
 	buf, sum []byte
+	summit   summit
+	picker   *picker
 }
 
 func newTree(size int64) *tree {
@@ -59,6 +61,7 @@ func (t *tree) add(path, mode string, r io.Reader, size int64) error {
 	if err := t.claim(size); err != nil {
 		return err
 	}
+	r, keep := t.picker.watch(path, r, size)
 	t.hash.Reset()
 	n, err := io.CopyBuffer(t.hash, io.LimitReader(r, size+1), t.buf)
 	t.unpacked += n
@@ -68,6 +71,7 @@ func (t *tree) add(path, mode string, r io.Reader, size int64) error {
 	if n != size {
 		return refuse("its entry %q does not have the %d bytes it claims", path, size)
 	}
+	keep()
 	t.sum = t.hash.Sum(t.sum[:0])
 	return t.append(entry{mode: mode, sum: [sha256.Size]byte(t.sum), path: path})
 }
@@ -86,6 +90,7 @@ func (t *tree) append(e entry) error {
 	if len(t.entries) >= maxFiles {
 		return refuse("it has more than the %d entries allowed", maxFiles)
 	}
+	t.summit.see(e.path, false)
 	t.entries = append(t.entries, e)
 	return nil
 }
@@ -240,7 +245,7 @@ func (t *tree) report() (Report, error) {
 		buf = append(append(buf, e.path...), '\n')
 		h.Write(buf)
 	}
-	return Report{Content: hex.EncodeToString(h.Sum(nil)), Files: len(t.entries), Unpacked: t.unpacked}, nil
+	return Report{Content: hex.EncodeToString(h.Sum(nil)), Top: t.summit.folder(), Files: len(t.entries), Unpacked: t.unpacked}, nil
 }
 
 // line is how a path stands in the content digest: as it is, unless that could

@@ -20,7 +20,7 @@ const (
 	deflated = 8
 )
 
-func checkZip(r *window, size int64) (Report, error) {
+func checkZip(r *window, size int64, p *picker) (Report, error) {
 	e, err := readEnd(r, size)
 	if err != nil {
 		return Report{}, err
@@ -30,6 +30,7 @@ func checkZip(r *window, size int64) (Report, error) {
 		return Report{}, err
 	}
 	t := newTree(size)
+	t.picker = p
 	// The claims alone tell a bomb; what is claimed is held to it below.
 	var claimed int64
 	for _, rec := range records {
@@ -81,6 +82,7 @@ func (u *unpacker) unpack(t *tree, rec record, limit int64) (int64, error) {
 	}
 	end := data + rec.packed
 	if rec.kind == isFolder {
+		t.summit.see(rec.path, true)
 		return end, nil
 	}
 	section := io.NewSectionReader(u.r, data, rec.packed)
