@@ -129,10 +129,10 @@ func TestHostileUploadsAreRefused(t *testing.T) {
 		{"a zip without its end", whole[:len(whole)-10], "end is missing"},
 		{"a tar without its end", tarred(good)[:1024], "end is missing"},
 		{"only folders", zipped(entry{name: "p/"}), "no files"},
-		{"a bomb in a zip", zipped(good, file("p/zeros", strings.Repeat("\x00", 64<<20))), "times its size"},
-		{"a bomb in a tar.gz", gzipped(tarred(good, file("p/zeros", strings.Repeat("\x00", 64<<20)))), "times its size"},
+		{"a bomb in a zip", claiming(64 << 20), "times its size"},
+		{"a bomb in a tar.gz", bytes.Repeat(gzipped(make([]byte, 1<<20)), 64), "times its size"},
 		{"a bomb in a tar.bz2", bz2Big, "times its size"},
-		{"a bomb that is called composer.json", zipped(file("composer.json", strings.Repeat("\x00", 40<<20))), "bytes, more than"},
+		{"a bomb that is called composer.json", zipped(file("composer.json", strings.Repeat("\x00", 8<<20))), "bytes, more than"},
 		{"a path upwards", zipped(good, file("p/../../x", "x")), "forbidden"},
 		{"an absolute path", zipped(good, file("/etc/cron.d/x", "x")), "forbidden"},
 		{"a link upwards", zipped(good, entry{name: "p/l", target: "../../etc/passwd"}), "points out"},
@@ -179,7 +179,7 @@ func TestHostileUploadsAreRefused(t *testing.T) {
 			if !errors.As(err, &refused) || !strings.Contains(err.Error(), c.why) || !strings.HasPrefix(err.Error(), `lib\x1b.zip: `) {
 				t.Errorf("got %v, want a refusal with %q", err, c.why)
 			}
-			if took > time.Second {
+			if took > time.Second*raceFactor {
 				t.Errorf("it took %v", took)
 			}
 			if grew > 64<<20 {

@@ -43,6 +43,20 @@ func zipped(entries ...entry) []byte {
 	return b.Bytes()
 }
 
+// claiming is a small zip with a file that claims to be large.
+func claiming(size uint64) []byte {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.CreateRaw(&zip.FileHeader{Name: "p/zeros", Method: zip.Deflate, UncompressedSize64: size, CompressedSize64: 4})
+	if err == nil {
+		_, err = f.Write([]byte("zero"))
+	}
+	if err != nil || w.Close() != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
 func tarred(entries ...entry) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
