@@ -151,8 +151,10 @@ func sourceOf(refs []history.Reference, req composer.DistRequest) *source {
 	slices.SortStableFunc(refs, func(a, b history.Reference) int { return rank(a) - rank(b) })
 	src := &source{}
 	for _, ref := range refs {
-		if !slices.Contains(src.urls, ref.URL) {
-			src.urls = append(src.urls, ref.URL)
+		for _, url := range ref.Origins() {
+			if !slices.Contains(src.urls, url) {
+				src.urls = append(src.urls, url)
+			}
 		}
 		if src.shasum == "" && sameVersion(ref, req.Version) {
 			src.shasum = ref.Shasum
@@ -190,27 +192,32 @@ func (p *Proxy) findSource(ctx context.Context, k archiveKey, req composer.DistR
 		if err != nil {
 			return nil, err
 		}
-		if url := substitute(all, k, req); url != "" {
-			return &source{urls: []string{url}}, nil
+		if urls := substitute(all, k, req); len(urls) > 0 {
+			return &source{urls: urls}, nil
 		}
 	}
 	return nil, absence(fmt.Sprintf("%s %s has no archive with the reference %q; run composer update to get a current lock file", req.Name, req.Version, req.Reference))
 }
 
-// substitute makes the address of an unrecorded commit from that of a recorded
-// one, preferring the same version's.
-func substitute(all []history.Reference, k archiveKey, req composer.DistRequest) string {
-	found := ""
+// substitute makes the addresses of an unrecorded commit from those of a
+// recorded one, preferring the same version's.
+func substitute(all []history.Reference, k archiveKey, req composer.DistRequest) []string {
+	var found []string
 	for _, ref := range all {
-		if ref.Type != k.typ || !isCommit(ref.Reference) || ref.Shasum != "" || strings.Count(ref.URL, ref.Reference) != 1 {
+		if ref.Type != k.typ || !isCommit(ref.Reference) || ref.Shasum != "" {
 			continue
 		}
-		url := strings.Replace(ref.URL, ref.Reference, k.ref, 1)
-		if sameVersion(ref, req.Version) {
-			return url
+		var urls []string
+		for _, url := range ref.Origins() {
+			if strings.Count(url, ref.Reference) == 1 {
+				urls = append(urls, strings.Replace(url, ref.Reference, k.ref, 1))
+			}
 		}
-		if ref.GoneAt.IsZero() || found == "" {
-			found = url
+		if len(urls) > 0 && sameVersion(ref, req.Version) {
+			return urls
+		}
+		if len(urls) > 0 && (ref.GoneAt.IsZero() || found == nil) {
+			found = urls
 		}
 	}
 	return found

@@ -145,6 +145,39 @@ func TestAPinnedCommitIsFetchedFromWhereItsBranchIs(t *testing.T) {
 	}
 }
 
+// Another repository's archives have mirrors and placeholders in their addresses.
+func TestArchivesAreFetchedFromMirrorsInOrder(t *testing.T) {
+	w := newRig(t)
+	pinned := w.up.AddCommit(standin.Release{Name: "acme/lib", Version: "dev-main", Normalized: "dev-main", Reference: strings.Repeat("ab", 20)})
+	dist := func(reference string) map[string]any {
+		return map[string]any{
+			"type": "zip", "url": w.up.URL() + "/repos/%package%/zipball/%reference%", "reference": reference, "shasum": "",
+			"mirrors": []map[string]any{
+				{"url": w.up.URL() + "/first/%reference%.%type%", "preferred": true},
+				{"url": w.up.URL() + "/last/%version%", "preferred": false},
+				{"url": w.up.URL() + "/second/%package%/%prettyVersion%", "preferred": true},
+			},
+		}
+	}
+	ref := strings.Repeat("12", 20)
+	made := w.release(standin.Release{Name: "acme/lib", Version: "dev-main", Reference: ref, Extra: map[string]any{"dist": dist(ref)}})
+	if doc := w.want("/p2/acme/lib~dev.json", 200, missed); bytes.Contains(doc.body, []byte("/first/")) || bytes.Contains(doc.body, []byte(hostOf(w.up.URL()))) {
+		t.Errorf("clients are led to the mirrors: %s", doc.body)
+	}
+	if a, err := w.download(distPath("dev-main", ref, "zip")); err != nil || a.status != 200 || !bytes.Equal(a.body, made.Archive) {
+		t.Errorf("got %v, %v", a, err)
+	}
+	w.asked("/second/acme/lib/dev-main", 1)
+	w.asked("/first/"+ref+".zip", 1)
+	w.asked("/last/**", 0)
+	// The mirrors are tried for a pinned commit where their address tells them which.
+	if a, err := w.download(distPath("dev-main", pinned.Reference, "zip")); err != nil || a.status != 200 || !bytes.Equal(a.body, pinned.Archive) {
+		t.Errorf("got %v, %v", a, err)
+	}
+	w.asked("/first/"+pinned.Reference+".zip", 1)
+	w.asked("/second/acme/lib/dev-main", 1)
+}
+
 func TestALockedReferenceStaysDownloadable(t *testing.T) {
 	w := newRig(t)
 	old := w.publish("1.0.0", "first")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -19,7 +20,16 @@ type Version struct {
 }
 
 // Dist is the archive of a version as its metadata announces it. Reference and Shasum may be empty.
-type Dist struct{ Type, URL, Reference, Shasum string }
+type Dist struct {
+	Type, URL, Reference, Shasum string
+	Mirrors                      []Mirror // templates of other addresses, see Origins
+}
+
+// Equal reports whether d and other announce the same.
+func (d *Dist) Equal(other *Dist) bool {
+	return d.Type == other.Type && d.URL == other.URL && d.Reference == other.Reference && d.Shasum == other.Shasum &&
+		slices.Equal(d.Mirrors, other.Mirrors)
+}
 
 // Index summarises every version in the order of the document. Parts that are missing or of an unexpected type are zero;
 // a version without a usable normalized form is an error, since it ends the run of every client that reads it.
@@ -124,6 +134,8 @@ func (s *summary) readDist(value json.RawMessage) *Dist {
 			dist.Reference = scalar(value)
 		case "shasum":
 			dist.Shasum, _ = textOf(value)
+		case "mirrors":
+			dist.Mirrors = readMirrors(elementsOf(value), "url")
 		}
 	})
 	return dist

@@ -124,7 +124,7 @@ func TestIndexSummarises(t *testing.T) {
 		t.Fatalf("got %d versions, want %d", len(got), len(want))
 	}
 	for i := range got {
-		if (got[i].Dist == nil) != (dists[i] == nil) || got[i].Dist != nil && *got[i].Dist != *dists[i] {
+		if (got[i].Dist == nil) != (dists[i] == nil) || got[i].Dist != nil && !got[i].Dist.Equal(dists[i]) {
 			t.Errorf("version %d has the dist %+v, want %+v", i, got[i].Dist, dists[i])
 		}
 		if got[i].Dist = nil; got[i] != want[i] {

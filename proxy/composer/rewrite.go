@@ -12,7 +12,8 @@ import (
 // new address is put in place of the old one in the text of the dist.
 //
 // The list is not expanded. In a minified document a version that inherits the dist of the one before gets a dist of its
-// own only if distURL gives it another address.
+// own only if distURL gives it another address. With its own address, a dist loses its mirrors: clients that are led here
+// are not to know of them.
 func Rewrite(doc *Document, distURL func(v Version) (string, bool)) *Document {
 	out := *doc
 	out.Versions = make([]Object, len(doc.Versions))
@@ -24,7 +25,7 @@ func Rewrite(doc *Document, distURL func(v Version) (string, bool)) *Document {
 		after := dist
 		if v.Dist != nil && remote(v.Dist) {
 			if url, ok := distURL(*v); ok && url != v.Dist.URL {
-				after = parts.replaceURL(dist, url)
+				after = parts.replaceURL(withoutMirrors(dist, v.Dist), url)
 			}
 		}
 		switch at := element.find("dist"); {
@@ -47,6 +48,13 @@ func remote(d *Dist) bool {
 	}
 	scheme, _, ok := strings.Cut(d.URL, "://")
 	return ok && (strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "http"))
+}
+
+func withoutMirrors(dist json.RawMessage, d *Dist) json.RawMessage {
+	if len(d.Mirrors) == 0 {
+		return dist
+	}
+	return parseObject(dist).Without("mirrors").append(nil)
 }
 
 // replaceURL replaces the url in the text of a dist that has one; if it has several, the last, which is the one that counts.

@@ -28,7 +28,7 @@ type Root struct {
 	Members            Object // everything, as it was read
 }
 
-// Mirror is a template for other addresses of a repository's archives, see ExpandTemplate.
+// Mirror is a template for other addresses of a repository's archives, see ExpandTemplate and Origins.
 type Mirror struct {
 	DistURL   string
 	Preferred bool
@@ -88,13 +88,19 @@ func newRoot(o Object) *Root {
 		AvailablePatterns:  o.texts("available-package-patterns"),
 		Members:            o,
 	}
-	for _, value := range o.list("mirrors") {
+	r.Mirrors = readMirrors(o.list("mirrors"), "dist-url")
+	return r
+}
+
+// readMirrors reads the mirrors of a root or of one dist, which name their address differently.
+func readMirrors(list []json.RawMessage, address string) (mirrors []Mirror) {
+	for _, value := range list {
 		m := parseObject(value)
-		if u := m.Text("dist-url"); u != "" {
-			r.Mirrors = append(r.Mirrors, Mirror{DistURL: u, Preferred: isTrue(m.Get("preferred"))})
+		if u := m.Text(address); u != "" {
+			mirrors = append(mirrors, Mirror{DistURL: u, Preferred: isTrue(m.Get("preferred"))})
 		}
 	}
-	return r
+	return mirrors
 }
 
 func isTrue(v json.RawMessage) bool { return string(v) == "true" }
@@ -111,9 +117,10 @@ func parseObject(value json.RawMessage) Object {
 
 func (o Object) object(key string) Object { return parseObject(o.Get(key)) }
 
-// list returns the elements of a list, or nothing.
-func (o Object) list(key string) (out []json.RawMessage) {
-	value := o.Get(key)
+func (o Object) list(key string) []json.RawMessage { return elementsOf(o.Get(key)) }
+
+// elementsOf returns the elements of a list known to be valid, or nothing.
+func elementsOf(value json.RawMessage) (out []json.RawMessage) {
 	if len(value) == 0 || value[0] != '[' {
 		return nil
 	}

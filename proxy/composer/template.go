@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -63,6 +64,25 @@ func ExpandTemplate(tmpl string, n Name, v Version) string {
 		tmpl = strings.ReplaceAll(tmpl, p[0], p[1])
 	}
 	return tmpl
+}
+
+// Origins lists the addresses of the archive of v in the order in which Composer tries them: its own, then one mirror after
+// the other, a preferred one in front of all so far and any other behind. Placeholders are filled in.
+func Origins(n Name, v Version) []string {
+	if v.Dist == nil || v.Dist.URL == "" {
+		return nil
+	}
+	urls := []string{ExpandTemplate(v.Dist.URL, n, v)}
+	for _, m := range v.Dist.Mirrors {
+		switch url := ExpandTemplate(m.DistURL, n, v); {
+		case slices.Contains(urls, url):
+		case m.Preferred:
+			urls = slices.Insert(urls, 0, url)
+		default:
+			urls = append(urls, url)
+		}
+	}
+	return urls
 }
 
 // DistTemplate is the address of archives of one kind below base, with placeholders that Composer 2.1 and later fill in.

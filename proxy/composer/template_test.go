@@ -2,6 +2,7 @@ package composer_test
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,6 +58,38 @@ func TestExpandTemplate(t *testing.T) {
 	}
 	if got := composer.ExpandTemplate("%version%/%reference%.%type%", name, composer.Version{Normalized: "1.0.0.0"}); got != "1.0.0.0/." {
 		t.Errorf("without a dist the template becomes %q", got)
+	}
+}
+
+// Observed with Composer: mirrors m1 (preferred), m2 (preferred) and m3 are tried as m2, m1, origin, m3.
+func TestC90MirrorsAreTriedInComposersOrder(t *testing.T) {
+	body := `{"packages":{"acme/a":[{"name":"acme/a","version":"v1.0","dist":{"type":"zip","reference":"` + sha + `",
+		"url":"https://o/%package%/%prettyVersion%.zip","mirrors":[
+			{"url":"https://m1/%package%/%version%/%reference%.%type%","preferred":true},
+			{"url":"https://m2/a.zip","preferred":true},{"url":"https://m3/a.zip"},{"url":"https://m2/a.zip"},
+			{"url":"https://o/acme/a/v1.0.zip","preferred":true},{"preferred":true},7]}},
+		{"name":"acme/a","version":"0.9","dist":{"type":"zip","mirrors":[{"url":"https://m2/a.zip"}]}},
+		{"name":"acme/a","version":"0.8"}]}}`
+	doc, err := composer.ParseDocument([]byte(body), mustName("acme/a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions, err := doc.Index()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"https://m2/a.zip", "https://m1/acme/a/1.0.0.0/" + sha + ".zip", "https://o/acme/a/v1.0.zip", "https://m3/a.zip"}
+	if got := composer.Origins(doc.Name(), versions[0]); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for _, v := range versions[1:] {
+		if got := composer.Origins(doc.Name(), v); got != nil {
+			t.Errorf("%s, which has no address of its own, is tried at %v", v.Pretty, got)
+		}
+	}
+	ours := composer.Rewrite(doc, func(v composer.Version) (string, bool) { return composer.DistURL(base, doc.Name(), v), true })
+	if dist := string(ours.Versions[0].Get("dist")); strings.Contains(dist, "m1") || !strings.Contains(dist, base) {
+		t.Errorf("clients are shown %s", dist)
 	}
 }
 

@@ -112,7 +112,7 @@ type Reference struct {
 	Normalized      string    `json:"normalized"` // canonical form
 	Reference       string    `json:"reference"`  // dist reference as published
 	Type            string    `json:"type"`       // dist type: zip, tar, …
-	URL             string    `json:"url"`        // newest dist URL seen for it
+	URL             string    `json:"url"`        // newest dist URL seen for it, as published
 	Shasum          string    `json:"shasum,omitempty"`
 	SourceURL       string    `json:"source_url,omitempty"`
 	SourceReference string    `json:"source_reference,omitempty"`
@@ -127,6 +127,17 @@ type Reference struct {
 	// Initial is true when it was in the first document ever seen of its file.
 	Initial bool `json:"initial,omitempty"`
 	Via     Via  `json:"via"`
+	// URLs is what Origins returns where that is not URL alone.
+	URLs []string `json:"urls,omitempty"`
+}
+
+// Origins lists where the archive can be had, in the order to try: mirrors
+// among them, and placeholders filled in.
+func (r Reference) Origins() []string {
+	if len(r.URLs) > 0 {
+		return r.URLs
+	}
+	return []string{r.URL}
 }
 
 // Retag is a stable version whose reference changed upstream.

@@ -200,6 +200,9 @@ func putReference(tx *store.Tx, n composer.Name, c referenceChange, r recording)
 	}
 	rec.Version, rec.Normalized = v.Pretty, v.Normalized
 	rec.Reference, rec.Type, rec.URL, rec.Shasum = v.Dist.Reference, v.Dist.Type, v.Dist.URL, v.Dist.Shasum
+	if rec.URLs = composer.Origins(n, v); len(rec.URLs) == 1 && rec.URLs[0] == rec.URL {
+		rec.URLs = nil
+	}
 	rec.SourceURL, rec.SourceReference = v.SourceURL, v.SourceReference
 	rec.Time, rec.Published = v.Time, v.Published
 	rec.GoneAt, rec.LastDocument = time.Time{}, store.Digest{}
@@ -210,5 +213,5 @@ func sameDist(a, b *composer.Dist) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return *a == *b
+	return a.Equal(b)
 }
