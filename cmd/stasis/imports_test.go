@@ -22,6 +22,7 @@ var mayKnow = map[string][]string{
 	"private":          {"proxy/composer", "store"},
 	"private/access":   {"proxy/composer", "proxy/origin", "store"},
 	"private/artifact": {"proxy/archive", "proxy/composer"},
+	"private/git":      {"proxy/composer", "proxy/upstream"},
 	"proxy":            {"proxy", "store"},
 	"proxy/archive":    {},
 	"proxy/composer":   {},

@@ -32,3 +32,8 @@ const (
 	MaxRetryAfter = maxRetryAfter
 	MaxHosts      = maxHosts
 )
+
+// ResolveWith replaces the name service.
+func ResolveWith(r *Resolver, lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)) {
+	r.lookup = lookup
+}

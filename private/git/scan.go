@@ -1,0 +1,356 @@
+package git
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"stasis/proxy/composer"
+)
+
+// Release is one version of one package.
+type Release struct {
+	Package            composer.Name
+	Pretty, Normalized string
+	Ref                string // refs/tags/… or refs/heads/…
+	Commit             string // its full id
+	Path               string // of the package's folder, "" for the root
+	Time               time.Time
+	Default            bool // the development version of the default branch
+	// Manifest is composer.json as Composer's vcs repository has it: with the name, the version, its
+	// normalized form, the time and the mark of the default branch, and without source and dist
+	// unless it brings its own.
+	Manifest composer.Object
+	// Notes are sentences about what an archive of it will lack.
+	Notes []string
+}
+
+// Skip is a tag or branch, or a folder of one, that is no release.
+type Skip struct {
+	Ref, Path string
+	Reason    string // the end of a sentence that begins with the reference
+}
+
+// Scan is what a repository holds.
+type Scan struct {
+	Releases      []Release
+	Skipped       []Skip
+	DefaultBranch string // its name, without refs/heads/
+}
+
+// Limits of what one scan may bring. The largest monorepos have some hundred packages and a thousand
+// tags.
+const (
+	maxReleases = 500_000
+	maxManifest = 1 << 20 // bytes of a composer.json
+)
+
+// Scan finds the releases at all tags and branches of the mirror. The paths are those of folders that
+// hold packages, and may be globs: "" is the root, as are no paths at all, "packages/*" every folder
+// in packages. Where a rule of Composer asks what came first, tags count in order of their names, then
+// the default branch, then the other branches in order of their names.
+//
+// The name of the package at the default branch counts for all tags and branches, so that a package
+// that was renamed has one name.
+func (r *Repository) Scan(ctx context.Context, paths []string) (Scan, error) {
+	paths, err := checkPaths(paths)
+	if err != nil {
+		return Scan{}, err
+	}
+	ctx, done, err := r.begin(ctx)
+	if err != nil {
+		return Scan{}, err
+	}
+	defer done()
+	if err := r.mirrored(); err != nil {
+		return Scan{}, err
+	}
+	all, err := r.list(ctx)
+	if err != nil {
+		return Scan{}, err
+	}
+	var s *scan
+	err = r.withObjects(ctx, func(o *objects) error {
+		s = newScan(o, paths)
+		return s.run(all)
+	})
+	if err != nil {
+		return Scan{}, fmt.Errorf("scan the mirror of %s: %w", r.at, err)
+	}
+	return s.result, nil
+}
+
+// scan is one scan at work.
+type scan struct {
+	objects *objects
+	paths   []string
+	result  Scan
+
+	commits   map[string]contents
+	trees     map[string]tree // below the root
+	held      int             // names in trees
+	manifests map[string]manifest
+	notes     map[string][]string // by blob and folder
+
+	names map[string]composer.Name // by path, at the default branch
+	taken map[string]string        // which reference has a package's version
+}
+
+// contents is what a commit holds for us.
+type contents struct {
+	commit
+	err      error // why it holds nothing
+	packages []found
+	missing  []string // paths that mean nothing here
+}
+
+// found is a composer.json.
+type found struct {
+	path  string
+	blob  string
+	notes []string
+}
+
+// manifest is a composer.json that was read, or why it cannot be.
+type manifest struct {
+	object composer.Object
+	err    error
+}
+
+func newScan(o *objects, paths []string) *scan {
+	return &scan{
+		objects: o, paths: paths,
+		commits: map[string]contents{}, trees: map[string]tree{}, manifests: map[string]manifest{}, notes: map[string][]string{},
+		names: map[string]composer.Name{}, taken: map[string]string{},
+	}
+}
+
+func (s *scan) run(all listing) error {
+	head := all.defaultBranch()
+	s.result.DefaultBranch = strings.TrimPrefix(head, heads)
+	var tagged, branches []ref
+	for _, r := range all.refs {
+		if strings.HasPrefix(r.name, tags) {
+			tagged = append(tagged, r)
+		} else {
+			branches = append(branches, r)
+		}
+	}
+	slices.SortStableFunc(branches, func(a, b ref) int {
+		return -cmp.Compare(btoi(a.name == head), btoi(b.name == head))
+	})
+	if len(branches) > 0 && branches[0].name == head {
+		if err := s.learnNames(branches[0]); err != nil {
+			return err
+		}
+	}
+	for _, r := range append(tagged, branches...) {
+		if err := s.ref(r, head); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// learnNames notes the names of the packages at the default branch.
+func (s *scan) learnNames(r ref) error {
+	c, err := s.contents(r.commit)
+	if err != nil {
+		return err
+	}
+	for _, f := range c.packages {
+		m, err := s.manifest(f.blob)
+		if err != nil {
+			return err
+		}
+		if name, err := composer.ParseName(m.object.Text("name")); err == nil {
+			s.names[f.path] = name
+		}
+	}
+	return nil
+}
+
+// ref makes releases of what one tag or branch holds. An error ends the scan.
+func (s *scan) ref(r ref, head string) error {
+	c, err := s.contents(r.commit)
+	if err != nil {
+		return err
+	}
+	if c.err != nil {
+		s.skip(r, "", c.err)
+		return nil
+	}
+	for _, path := range c.missing {
+		if strings.ContainsAny(path, "*?[") {
+			s.skip(r, path, errors.New("it has no package in such a folder"))
+		} else {
+			s.skip(r, path, errors.New("it has no composer.json"))
+		}
+	}
+	for _, f := range c.packages {
+		m, err := s.manifest(f.blob)
+		if err != nil {
+			return err
+		}
+		release, err := s.release(r, head, c, f, m)
+		if err != nil {
+			s.skip(r, f.path, err)
+			continue
+		}
+		if s.result.Releases = append(s.result.Releases, release); len(s.result.Releases) > maxReleases {
+			return fmt.Errorf("it holds more than the %d versions allowed", maxReleases)
+		}
+	}
+	return nil
+}
+
+func (s *scan) skip(r ref, path string, why error) {
+	s.result.Skipped = append(s.result.Skipped, Skip{Ref: r.name, Path: path, Reason: clip(why.Error())})
+}
+
+// release makes a release of one composer.json at one reference; the error says why it is none.
+func (s *scan) release(r ref, head string, c contents, f found, m manifest) (Release, error) {
+	if m.err != nil {
+		return Release{}, m.err
+	}
+	var v version
+	var err error
+	tag, isTag := strings.CutPrefix(r.name, tags)
+	if isTag {
+		v, err = versionOfTag(tag, m.object)
+	} else {
+		v, err = versionOfBranch(strings.TrimPrefix(r.name, heads))
+	}
+	if err != nil {
+		return Release{}, err
+	}
+	name, ok := s.names[f.path]
+	if !ok {
+		if name, err = composer.ParseName(m.object.Text("name")); err != nil {
+			return Release{}, fmt.Errorf("its composer.json does not name the package: %w", err)
+		}
+	}
+	release := Release{
+		Package: name, Pretty: v.pretty, Normalized: v.normalized, Ref: r.name, Commit: r.commit, Path: f.path,
+		Time: c.time, Default: r.name == head, Notes: f.notes,
+	}
+	release.Manifest = complete(m.object, release)
+	key := name.String() + " " + v.normalized
+	if other, is := s.taken[key]; is {
+		return Release{}, fmt.Errorf("%s is version %s already", other, v.normalized)
+	}
+	s.taken[key] = r.name
+	if f.path != "" {
+		s.taken[key] += " in " + f.path
+	}
+	return release, nil
+}
+
+// complete adds to a composer.json what the repository knows.
+func complete(o composer.Object, r Release) composer.Object {
+	o = o.With("name", text(r.Package.String())).
+		With("version", text(r.Pretty)).
+		With("version_normalized", text(r.Normalized)).
+		Without("default-branch")
+	if o.Text("time") == "" {
+		o = o.With("time", text(r.Time.Format(time.RFC3339)))
+	}
+	if r.Default {
+		o = o.With("default-branch", []byte("true"))
+	}
+	return o
+}
+
+// contents reads a commit as far as we need it, once for all that name it. An error ends the scan;
+// what is wrong with the commit alone stands in its contents.
+func (s *scan) contents(id string) (contents, error) {
+	if c, ok := s.commits[id]; ok {
+		return c, nil
+	}
+	c, err := s.read(id)
+	if fatal(err) {
+		return contents{}, err
+	}
+	c.err = err
+	s.commits[id] = c
+	return c, nil
+}
+
+// fatal reports whether an error means that git is gone, and not that something is wrong with what
+// was read.
+func fatal(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+func (s *scan) read(id string) (contents, error) {
+	var c contents
+	var err error
+	if c.commit, err = s.objects.commit(id); err != nil {
+		return c, err
+	}
+	root, err := s.objects.tree(c.tree)
+	if err != nil {
+		return c, err
+	}
+	seen := map[string]bool{}
+	for _, pattern := range s.paths {
+		folders, err := s.folders(root, pattern)
+		if err != nil {
+			return c, err
+		}
+		any := false
+		for _, f := range folders {
+			e, ok := f.tree.find("composer.json")
+			if !ok || !e.isFile() {
+				continue
+			}
+			any = true
+			if seen[f.path] {
+				continue
+			}
+			seen[f.path] = true
+			notes, err := s.notesOn(root, f)
+			if err != nil {
+				return c, err
+			}
+			c.packages = append(c.packages, found{path: f.path, blob: e.id, notes: notes})
+		}
+		if !any {
+			c.missing = append(c.missing, pattern)
+		}
+	}
+	return c, nil
+}
+
+// manifest reads a composer.json, once for all commits that have the same. An error ends the scan.
+func (s *scan) manifest(blob string) (manifest, error) {
+	if m, ok := s.manifests[blob]; ok {
+		return m, nil
+	}
+	var m manifest
+	got, err := s.objects.blob(blob, maxManifest)
+	if fatal(err) {
+		return m, err
+	}
+	if err != nil {
+		m.err = fmt.Errorf("its composer.json cannot be read: %w", err)
+	} else if err := m.object.UnmarshalJSON(got.data); err != nil {
+		m.err = fmt.Errorf("its composer.json is not valid: %w", err)
+	} else if len(m.object) == 0 {
+		m.err = errors.New("its composer.json is empty")
+	}
+	s.manifests[blob] = m
+	return m, nil
+}
