@@ -221,6 +221,7 @@ type AlertKind string
 // The kinds of alerts.
 const (
 	AlertUpstreamFailure AlertKind = "upstream_failure" // upstream does not answer, or not usably
+	AlertSourceFailure   AlertKind = "source_failure"   // a source of packages does not answer, or not usably
 	AlertFeedGap         AlertKind = "feed_gap"         // the change feed has a hole: revisions may have been missed
 	AlertCacheLimit      AlertKind = "cache_limit"      // archives are evicted because the limit is reached
 	AlertRetagged        AlertKind = "retagged"         // a stable version points at another commit than before

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -62,6 +63,8 @@ func (p *Proxy) serveAdvisories(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusBadRequest, "Missing array of package names as the 'packages' parameter", 0)
 		return
 	}
+	reader := readerOf(r)
+	names = slices.DeleteFunc(names, func(n composer.Name) bool { return !reader.Sees(n) })
 	list, cache, err := p.advisoriesFor(r.Context(), names)
 	if err != nil {
 		p.stats.count(KindAPI, failed, 0, "")
@@ -114,7 +117,7 @@ func (p *Proxy) advisoriesFor(ctx context.Context, names []composer.Name) (map[s
 	var ask []string
 	unknown := 0
 	for _, n := range names {
-		if p.o.Reserved(n) || !p.o.Enabled {
+		if p.o.Sources.Reserved(n) || !p.o.Enabled {
 			continue
 		}
 		if k := kept[n.String()]; p.now().Sub(k.Checked) >= min(advisoryTTL, p.o.MetadataTTL) {

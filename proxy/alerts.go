@@ -18,6 +18,7 @@ var alertTable = store.Table[Alert]{Family: store.FamilyAlert, Name: "alert"}
 // severities says how soon somebody should look at each kind.
 var severities = map[AlertKind]Severity{
 	AlertUpstreamFailure: SeverityWarning,
+	AlertSourceFailure:   SeverityWarning,
 	AlertFeedGap:         SeverityInfo,
 	AlertCacheLimit:      SeverityInfo,
 	AlertRetagged:        SeverityCritical,

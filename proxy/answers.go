@@ -116,6 +116,9 @@ type question struct {
 	check func(body []byte) error
 	// body makes what we serve from what upstream said; nil means verbatim.
 	body func(upstream []byte, v variant) ([]byte, error)
+	// seen leaves in a body what a restricted reader sees; nil means that all
+	// readers see the same.
+	seen func(body []byte, reader Reader) ([]byte, error)
 	// fallback makes an answer when nothing is kept and upstream fails.
 	fallback func() ([]byte, bool)
 }
@@ -135,8 +138,7 @@ func (p *Proxy) serveAnswer(w http.ResponseWriter, r *http.Request, q question) 
 	if err != nil {
 		if q.fallback != nil {
 			if body, ok := q.fallback(); ok {
-				rd := newRendition(v, body, p.now())
-				p.stats.count(kind, stale, p.respond(w, r, newEntry(q.key, history.State{}), rd, cacheLocal), "")
+				p.respondTo(w, r, q, newEntry(q.key, history.State{}), newRendition(v, body, p.now()), cacheLocal)
 				return
 			}
 		}
@@ -154,7 +156,29 @@ func (p *Proxy) serveAnswer(w http.ResponseWriter, r *http.Request, q question) 
 	if cache[0] == cacheStale[0] && p.now().Sub(e.state.Load().Checked) > q.ttl+p.o.StaleWhileRevalidate {
 		w.Header().Set("Warning", warningStale)
 	}
-	p.stats.count(kind, outcomeOf(cache), p.respond(w, r, e, rd, cache), "")
+	p.respondTo(w, r, q, e, rd, cache)
+}
+
+// respondTo writes the answer to a question as its reader sees it.
+func (p *Proxy) respondTo(w http.ResponseWriter, r *http.Request, q question, e *entry, rd *rendition, cache []string) {
+	reader := readerOf(r)
+	if q.seen == nil || reader.Everything() {
+		kind := KindAPI
+		if q.key == rootKey {
+			kind = KindRoot
+		}
+		p.stats.count(kind, outcomeOf(cache), p.respond(w, r, e, rd, cache), "")
+		return
+	}
+	body, err := rd.body()
+	if err == nil {
+		body, err = q.seen(body, reader)
+	}
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	p.writeJSON(w, r, body, cache)
 }
 
 // currentAnswer returns the entry of q, refreshed as its age demands.
@@ -231,6 +255,9 @@ func (p *Proxy) fetchAnswer(q question, seen time.Time) (*entry, error) {
 		return nil, errClosing
 	}
 	defer p.running.end()
+	if !p.o.Enabled {
+		return nil, absence("the proxy is switched off, and no registry is asked for " + q.key)
+	}
 	prev, err := p.answerFor(q.key)
 	if err != nil {
 		return nil, err

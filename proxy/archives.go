@@ -127,21 +127,21 @@ func (p *Proxy) keepArchive(k archiveKey, url string, digest store.Digest, size 
 // maxRefusals bounds what one record remembers.
 const maxRefusals = 20
 
-// adoptArchive records an archive that came in a bundle. One that is known
-// with other content refuses the bundle.
-func (p *Proxy) adoptArchive(k archiveKey, a snapshot.Archive) error {
+// adoptArchive records an archive that came in a bundle or from a source, as
+// url says. One that is known with other content is refused.
+func (p *Proxy) adoptArchive(k archiveKey, a snapshot.Archive, url string) error {
 	err := p.store.Update(func(tx *store.Tx) error {
 		rec, err := archives.Get(tx, k.parts()...)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			now := p.now().UTC()
-			rec = archiveRecord{Digest: a.SHA256, Content: a.Content, Size: a.Size, Type: k.typ, FirstSeen: now, Checked: now, URL: "bundle"}
+			rec = archiveRecord{Digest: a.SHA256, Content: a.Content, Size: a.Size, Type: k.typ, FirstSeen: now, Checked: now, URL: url}
 		case err != nil:
 			return err
 		case rec.Digest == a.SHA256:
 			return nil
 		case rec.Content == "" || rec.Content != a.Content:
-			return fmt.Errorf("%s is known here with other content than in the bundle", k)
+			return fmt.Errorf("%s is known here with other content", k)
 		default:
 			rec.Alternates = append(rec.Alternates, rec.Digest)
 			rec.Digest, rec.Size = a.SHA256, a.Size

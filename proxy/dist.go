@@ -20,6 +20,8 @@ import (
 type source struct {
 	urls   []string // in the order to try them
 	shasum string   // SHA-1 that the metadata promises; empty when it promises none
+	// registry is true when the proxied registry named it.
+	registry bool
 }
 
 // archiveTypes are the content types of Composer's dist types.
@@ -34,6 +36,7 @@ var archiveTypes = map[string][]string{
 var (
 	archiveOctets  = []string{"application/octet-stream"}
 	archiveCaching = []string{"public, max-age=31536000, immutable"}
+	privateCaching = []string{"private, max-age=31536000, immutable"}
 	headerBytes    = []string{"bytes"}
 )
 
@@ -47,6 +50,10 @@ func (p *Proxy) serveDist(w http.ResponseWriter, r *http.Request, rest string) {
 	}
 	if strings.HasPrefix(req.Type, "tar") || strings.HasPrefix(req.Type, "t") && len(req.Type) < 5 {
 		req.Type = "tar" // whatever kind of tar the extension names
+	}
+	if err := p.readable(readerOf(r), req); err != nil {
+		p.fail(w, r, err)
+		return
 	}
 	if err := p.dist(w, r, req); err != nil {
 		p.stats.count(KindArchives, failed, 0, req.Name.String())
@@ -65,6 +72,15 @@ func (p *Proxy) dist(w http.ResponseWriter, r *http.Request, req composer.DistRe
 	if err := p.denied(k, req.Version); err != nil {
 		return err
 	}
+	if src != nil && src.registry && !p.o.Enabled {
+		src = &source{} // what is held is served
+	}
+	if src == nil && p.o.Sources.Reserved(k.name) {
+		// What is held under it may be from before the name was ours.
+		if src, err = p.findSource(ctx, k, req); err != nil {
+			return err
+		}
+	}
 	rec, known, err := p.archiveRecord(k)
 	if err != nil {
 		return err
@@ -73,9 +89,6 @@ func (p *Proxy) dist(w http.ResponseWriter, r *http.Request, req composer.DistRe
 		if done, err := p.distHeld(w, r, k, rec); done || err != nil {
 			return err
 		}
-	}
-	if !p.o.Enabled || p.o.Reserved(k.name) {
-		return absence(fmt.Sprintf("%s is not held here", k))
 	}
 	if src == nil {
 		if src, err = p.findSource(ctx, k, req); err != nil {
@@ -149,7 +162,7 @@ func sourceOf(refs []history.Reference, req composer.DistRequest) *source {
 		return n
 	}
 	slices.SortStableFunc(refs, func(a, b history.Reference) int { return rank(a) - rank(b) })
-	src := &source{}
+	src := &source{registry: refs[0].Source == ""}
 	for _, ref := range refs {
 		for _, url := range ref.Origins() {
 			if !slices.Contains(src.urls, url) {
@@ -234,7 +247,7 @@ func (p *Proxy) distHeld(w http.ResponseWriter, r *http.Request, k archiveKey, r
 	}
 	defer b.Close()
 	p.recheck(k, rec)
-	setArchiveHeaders(w.Header(), k, cacheHit)
+	setArchiveHeaders(w.Header(), r, k, cacheHit)
 	w.Header()["Etag"] = []string{`"` + rec.Digest.String() + `"`}
 	sent, err := sendBlob(w, r, b)
 	p.stats.count(KindArchives, hit, sent, k.name.String())
@@ -247,7 +260,7 @@ func (p *Proxy) distHeld(w http.ResponseWriter, r *http.Request, k archiveKey, r
 // recheck asks upstream again about an archive whose reference can move, once
 // its time is over. A commit's archive needs no such question.
 func (p *Proxy) recheck(k archiveKey, rec archiveRecord) {
-	if isCommit(k.ref) || p.now().Sub(rec.Checked) < p.o.ArchiveTTL || !p.o.Enabled {
+	if isCommit(k.ref) || p.now().Sub(rec.Checked) < p.o.ArchiveTTL {
 		return
 	}
 	p.flights.DoChan("recheck "+k.String(), func() (any, error) {
@@ -257,13 +270,16 @@ func (p *Proxy) recheck(k archiveKey, rec archiveRecord) {
 	})
 }
 
-func setArchiveHeaders(h http.Header, k archiveKey, cache []string) {
+func setArchiveHeaders(h http.Header, r *http.Request, k archiveKey, cache []string) {
 	typ := archiveTypes[k.typ]
 	if typ == nil {
 		typ = archiveOctets
 	}
 	h["Content-Type"] = typ
 	h["Cache-Control"] = archiveCaching
+	if !readerOf(r).Anonymous() {
+		h["Cache-Control"], h["Vary"] = privateCaching, headerAuthorization
+	}
 	h["Cache-Status"] = cache
 }
 
@@ -292,7 +308,7 @@ func (p *Proxy) distMissing(w http.ResponseWriter, r *http.Request, k archiveKey
 	default:
 	}
 	h := w.Header()
-	setArchiveHeaders(h, k, cacheMiss)
+	setArchiveHeaders(h, r, k, cacheMiss)
 	h["Accept-Ranges"] = headerBytes
 	if d.total >= 0 {
 		h["Content-Length"] = []string{strconv.FormatInt(d.total, 10)}
@@ -324,7 +340,7 @@ func (p *Proxy) distThrough(w http.ResponseWriter, r *http.Request, k archiveKey
 	if err != nil {
 		return &badUpstream{k.String(), err}
 	}
-	setArchiveHeaders(w.Header(), k, cachePass)
+	setArchiveHeaders(w.Header(), r, k, cachePass)
 	if resp.ContentLength >= 0 {
 		w.Header()["Content-Length"] = []string{strconv.FormatInt(resp.ContentLength, 10)}
 	}
@@ -345,7 +361,7 @@ func (p *Proxy) distThrough(w http.ResponseWriter, r *http.Request, k archiveKey
 func (p *Proxy) openOrigin(ctx context.Context, k archiveKey, src source) (*upstream.Response, error) {
 	var first error
 	for _, url := range src.urls {
-		resp, err := p.up.Do(ctx, upstream.Request{URL: url, Class: upstream.ClassArchive})
+		resp, err := p.openArchive(ctx, url)
 		if err == nil {
 			if err = originStatus(k, resp); err == nil {
 				return resp, nil

@@ -23,6 +23,16 @@ func (p *Proxy) serveDocument(w http.ResponseWriter, r *http.Request, file strin
 		p.fail(w, r, err)
 		return
 	}
+	if !readerOf(r).Everything() {
+		f, err := composer.ParseFile(file)
+		if err == nil {
+			v, err = v.audience(r, f.Name)
+		}
+		if err != nil {
+			refuse(w, r, http.StatusNotFound, "there is no package with this name: "+err.Error(), 0)
+			return
+		}
+	}
 	e := p.hot.get(file)
 	if e != nil {
 		// The hot path: known, fresh and rendered.
@@ -37,11 +47,6 @@ func (p *Proxy) serveDocument(w http.ResponseWriter, r *http.Request, file strin
 	}
 	if file != f.String() {
 		p.serveDocument(w, r, f.String())
-		return
-	}
-	if p.o.Reserved(f.Name) || !p.o.Enabled {
-		p.stats.count(KindMetadata, negative, 0, f.Name.String())
-		refuse(w, r, http.StatusNotFound, fmt.Sprintf("%s is not known here, and its name is never asked of a public registry", f.Name), 0)
 		return
 	}
 	if fz := p.heldByView(f); fz != nil {
@@ -140,6 +145,9 @@ func (p *Proxy) lookup(f composer.File) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.foreign(f.Name, st) || !p.o.Enabled && st.Source == "" {
+		st = history.State{}
+	}
 	return newEntry(f.String(), st), nil
 }
 
@@ -236,23 +244,10 @@ func (p *Proxy) fetch(f composer.File, via history.Via, seen time.Time) (history
 	if err != nil || prev.Checked.After(seen) {
 		return prev, err
 	}
-	ep := p.endpointsFor(ctx)
-	obs, err := p.ask(ctx, ep.document(f), f, prev, false)
-	if err == nil && obs.Body == nil && !obs.Unchanged && prev.Present() {
-		obs, err = p.confirmGone(ctx, ep, f, prev)
-	}
-	if err == nil && (staleEdge(obs, prev) || p.lagging(obs, prev)) {
-		// An edge of the CDN is behind what we hold, or what was announced. Ask
-		// past it; what the origin itself says is then believed, even if it is
-		// old (a rollback).
-		obs, err = p.ask(ctx, bypass(ep.document(f), p.now()), f, prev, true)
-		obs.Origin = err == nil
-	}
+	obs, err := p.observe(ctx, f, prev)
 	if err != nil {
-		p.upstreamFailed(f.String(), err)
 		return prev, err
 	}
-	p.upstreamAnswered()
 	obs.Via = via
 	change, err := p.history.Observe(f, obs)
 	if errors.Is(err, store.ErrNoSpace) && obs.Body != nil {
@@ -265,6 +260,23 @@ func (p *Proxy) fetch(f composer.File, via history.Via, seen time.Time) (history
 	p.retagged(f, prev, change)
 	p.observed(f, change)
 	return change.State, nil
+}
+
+// askRegistry asks the proxied registry about f.
+func (p *Proxy) askRegistry(ctx context.Context, f composer.File, prev history.State) (history.Observation, error) {
+	ep := p.endpointsFor(ctx)
+	obs, err := p.ask(ctx, ep.document(f), f, prev, false)
+	if err == nil && obs.Body == nil && !obs.Unchanged && prev.Present() {
+		obs, err = p.confirmGone(ctx, ep, f, prev)
+	}
+	if err == nil && (staleEdge(obs, prev) || p.lagging(obs, prev)) {
+		// An edge of the CDN is behind what we hold, or what was announced. Ask
+		// past it; what the origin itself says is then believed, even if it is
+		// old (a rollback).
+		obs, err = p.ask(ctx, bypass(ep.document(f), p.now()), f, prev, true)
+		obs.Origin = err == nil
+	}
+	return obs, err
 }
 
 // unkept lets a document be served that there is no room to record. The next

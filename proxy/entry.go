@@ -89,6 +89,7 @@ type variant struct {
 	base   string // external URL that dist URLs point below
 	legacy bool   // Composer 2.0, which does not know placeholders in dist URLs
 	lists  bool   // Composer 2.10 and later, which say why a filter list denies a version
+	only   string // constraint on the versions that the reader sees; "" for all
 }
 
 // rendition is one body in its encodings, with header values ready to be
@@ -178,6 +179,13 @@ func (r *rendition) decoded() ([]byte, error) {
 		}
 	}
 	return nil, nil // an empty body
+}
+
+// body returns the plain body.
+func (r *rendition) body() ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.decoded()
 }
 
 func (r *rendition) bytes() (n int64) {

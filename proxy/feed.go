@@ -357,6 +357,12 @@ func (p *Proxy) serveChanges(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
+	if reader := readerOf(r); !reader.Everything() {
+		out.Actions = slices.DeleteFunc(out.Actions, func(c change) bool {
+			f, err := composer.ParseFile(c.Package)
+			return c.Type != "resync" && (err != nil || !reader.Sees(f.Name))
+		})
+	}
 	body, err := json.Marshal(out)
 	if err != nil {
 		p.fail(w, r, err)

@@ -27,6 +27,16 @@ func (p *Proxy) serveList(w http.ResponseWriter, r *http.Request) {
 	q.ttl = p.o.MetadataTTL
 	q.check = hasKey("packageNames", "packages")
 	filters := r.URL.Query()
+	q.body = func(body []byte, _ variant) ([]byte, error) { return p.withOurs(body, filters) }
+	q.seen = seenNames
+	if !p.o.Enabled {
+		q.fallback = func() ([]byte, bool) {
+			body, err := p.withOurs(nil, filters)
+			return body, err == nil
+		}
+		p.serveAnswer(w, r, q)
+		return
+	}
 	if q.key != listKey && filters.Get("type") == "" && !filters.Has("fields[]") && !filters.Has("fields") {
 		q.fallback = func() ([]byte, bool) { return p.filterList(filters) }
 	}
@@ -47,6 +57,9 @@ func (p *Proxy) filterList(filters url.Values) ([]byte, bool) {
 	}
 	names := matching(list.PackageNames, filters.Get("vendor"), filters.Get("filter"))
 	body, err := json.Marshal(map[string]any{"packageNames": names})
+	if err == nil {
+		body, err = p.withOurs(body, filters)
+	}
 	return body, err == nil
 }
 
@@ -101,7 +114,17 @@ func (p *Proxy) serveSearch(w http.ResponseWriter, r *http.Request) {
 	q.ttl = searchTTL
 	q.check = hasKey("results")
 	q.body = func(body []byte, v variant) ([]byte, error) {
-		return composer.RewriteSearchNext(body, v.base), nil
+		return p.withOurResults(composer.RewriteSearchNext(body, v.base), in, v.base)
+	}
+	q.seen = seenIn("results")
+	q.fallback = func() ([]byte, bool) {
+		// Upstream's results are missed; ours are here.
+		v, err := p.variant(r)
+		if err != nil || p.o.Enabled && len(p.o.Sources.Packages()) == 0 {
+			return nil, false
+		}
+		body, err := p.withOurResults(nil, in, v.base)
+		return body, err == nil
 	}
 	p.serveAnswer(w, r, q)
 }
@@ -117,12 +140,12 @@ func (p *Proxy) serveProviders(w http.ResponseWriter, r *http.Request, name stri
 		refuse(w, r, http.StatusBadRequest, "this is not a package name", 0)
 		return
 	}
-	q := question{key: "providers?" + strings.ToLower(name), ttl: p.o.MetadataTTL, check: hasKey("providers")}
+	q := question{key: "providers?" + strings.ToLower(name), ttl: p.o.MetadataTTL, check: hasKey("providers"), seen: seenIn("providers")}
 	if tmpl := p.endpointsFor(r.Context()).providers; tmpl != "" {
 		q.url = strings.ReplaceAll(tmpl, "%package%", strings.ToLower(name))
 	}
 	q.fallback = func() ([]byte, bool) { return []byte(`{"providers":[]}`), true }
-	if n, err := composer.ParseName(name); err == nil && p.o.Reserved(n) {
+	if n, err := composer.ParseName(name); err == nil && p.o.Sources.Reserved(n) {
 		q.url = ""
 	}
 	p.serveAnswer(w, r, q)
@@ -132,7 +155,7 @@ func (p *Proxy) serveProviders(w http.ResponseWriter, r *http.Request, name stri
 func (p *Proxy) servePackage(w http.ResponseWriter, r *http.Request, name string) {
 	n, err := composer.ParseName(name)
 	tmpl := p.endpointsFor(r.Context()).packages
-	if err != nil || p.o.Reserved(n) || tmpl == "" {
+	if err != nil || p.o.Sources.Reserved(n) || tmpl == "" || !readerOf(r).Sees(n) {
 		refuse(w, r, http.StatusNotFound, "Package not found", 0)
 		return
 	}

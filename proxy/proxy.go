@@ -83,8 +83,10 @@ type Options struct {
 	TempDir string
 	// SnapshotSettle is how old an instant must be to be asked for.
 	SnapshotSettle time.Duration
-	// Reserved tells which names are ours alone: they are never asked upstream.
-	Reserved func(composer.Name) bool
+	// Sources provide packages that do not come from the registry; nil: none.
+	Sources Sources
+	// Gate decides who may read what; nil lets everybody read everything.
+	Gate Gate
 
 	Version    string
 	Registerer prometheus.Registerer
@@ -105,8 +107,11 @@ func (o Options) withDefaults() Options {
 	if o.HotSize == 0 {
 		o.HotSize = 128 << 20
 	}
-	if o.Reserved == nil {
-		o.Reserved = func(composer.Name) bool { return false }
+	if o.Sources == nil {
+		o.Sources = NoSources{}
+	}
+	if o.Gate == nil {
+		o.Gate = openGate{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"stasis/proxy/composer"
@@ -13,7 +14,7 @@ import (
 
 // renderOnce makes the rendition of e for v ready, once for all who wait.
 func (p *Proxy) renderOnce(ctx context.Context, e *entry, v variant, render func() (*rendition, error)) error {
-	key := fmt.Sprintf("render %p %s %s %t %t", e, e.key, v.base, v.legacy, v.lists)
+	key := fmt.Sprintf("render %p %s %+v", e, e.key, v)
 	ch := p.flights.DoChan(key, func() (any, error) {
 		if e.rendition(v, p.now()) != nil {
 			return nil, nil
@@ -71,6 +72,11 @@ func (p *Proxy) renderContent(f composer.File, doc *composer.Document, validFrom
 		return nil, err
 	}
 	seen := res.Doc
+	if v.only != "" {
+		if seen, err = matchingOnly(seen, v.only); err != nil {
+			return nil, err
+		}
+	}
 	if in.strict {
 		seen = withoutSources(seen)
 	}
@@ -102,12 +108,9 @@ func withoutSources(doc *composer.Document) *composer.Document {
 // rewrite points the dists of a document at us.
 func (p *Proxy) rewrite(doc *composer.Document, f composer.File, v variant) *composer.Document {
 	doc = composer.FillNormalized(doc)
-	if p.o.Mirror {
-		return doc // the root's mirrors do it
-	}
 	return composer.Rewrite(doc, func(ver composer.Version) (string, bool) {
-		if ver.Dist == nil {
-			return "", false
+		if ver.Dist == nil || p.o.Mirror && !strings.HasPrefix(ver.Dist.URL, composer.LocalScheme) {
+			return "", false // the root's mirrors do it
 		}
 		if v.legacy {
 			return composer.DistURL(v.base, f.Name, ver), true

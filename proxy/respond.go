@@ -13,10 +13,13 @@ import (
 
 // Header values that never change, shared by all answers.
 var (
-	headerJSON    = []string{"application/json"}
-	headerVary    = []string{"Accept-Encoding"}
-	headerNoCache = []string{"no-cache"}
-	headerNoStore = []string{"no-store"}
+	headerJSON = []string{"application/json"}
+	// A user name can choose a world, and a token what is seen.
+	headerVary          = []string{"Accept-Encoding, Authorization"}
+	headerAuthorization = []string{"Authorization"}
+	headerNoCache       = []string{"no-cache"}
+	headerPrivate       = []string{"private, no-cache"}
+	headerNoStore       = []string{"no-store"}
 )
 
 // Cache-Status values (RFC 9211).
@@ -50,6 +53,9 @@ func (p *Proxy) respond(w http.ResponseWriter, r *http.Request, e *entry, rd *re
 	h["Content-Type"] = headerJSON
 	h["Vary"] = headerVary
 	h["Cache-Control"] = headerNoCache
+	if !readerOf(r).Anonymous() {
+		h["Cache-Control"] = headerPrivate
+	}
 	h["Cache-Status"] = cache
 	h["Last-Modified"] = rd.modified
 	h["Etag"] = enc.etag

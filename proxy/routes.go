@@ -12,15 +12,19 @@ import (
 // that knows echo: handlers get the plain writer and request, since echo's own
 // response hides what sendfile needs.
 func (p *Proxy) Register(e *echo.Echo) {
-	get := func(path string, h func(w http.ResponseWriter, r *http.Request, rest string)) {
-		adapted := func(c echo.Context) error {
-			r := c.Request()
-			prefix, _ := strings.CutSuffix(path, "*")
-			h(c.Response().Writer, r, strings.TrimPrefix(r.URL.Path, prefix))
+	// Nothing is answered before the gate has said who may read.
+	add := func(methods []string, path string, h func(w http.ResponseWriter, r *http.Request, rest string)) {
+		prefix, _ := strings.CutSuffix(path, "*")
+		e.Match(methods, path, func(c echo.Context) error {
+			w := c.Response().Writer
+			if r := p.admit(w, c.Request()); r != nil {
+				h(w, r, strings.TrimPrefix(r.URL.Path, prefix))
+			}
 			return nil
-		}
-		e.GET(path, adapted)
-		e.HEAD(path, adapted)
+		})
+	}
+	get := func(path string, h func(w http.ResponseWriter, r *http.Request, rest string)) {
+		add([]string{http.MethodGet, http.MethodHead}, path, h)
 	}
 	plain := func(h http.HandlerFunc) func(http.ResponseWriter, *http.Request, string) {
 		return func(w http.ResponseWriter, r *http.Request, _ string) { h(w, r) }
@@ -40,17 +44,17 @@ func (p *Proxy) Register(e *echo.Echo) {
 	get("/snapshot/*", func(w http.ResponseWriter, r *http.Request, rest string) {
 		when, rest, _ := strings.Cut(rest, "/")
 		in, err := p.worldAt(when)
-		p.serveWorld(w, r, in, err, rest)
+		p.enterWorld(w, r, in, err, rest)
 	})
 	get("/s/*", func(w http.ResponseWriter, r *http.Request, rest string) {
 		id, rest, _ := strings.Cut(rest, "/")
 		in, err := p.worldAt("@" + id)
-		p.serveWorld(w, r, in, err, rest)
+		p.enterWorld(w, r, in, err, rest)
 	})
 	get("/cooldown/*", func(w http.ResponseWriter, r *http.Request, rest string) {
 		age, rest, _ := strings.Cut(rest, "/")
 		in, err := cooldownWorld(age)
-		p.serveWorld(w, r, in, err, rest)
+		p.enterWorld(w, r, in, err, rest)
 	})
 	get("/dist-proxy/*", p.serveDist)
 	get("/packages/list.json", plain(p.serveList))
@@ -60,16 +64,9 @@ func (p *Proxy) Register(e *echo.Echo) {
 	get("/metadata/changes.json", plain(p.serveChanges))
 	get("/lists/all/summary.json", plain(p.serveSummary))
 	for _, path := range []string{"/api/security-advisories/", "/api/security-advisories"} {
-		get(path, plain(p.serveAdvisories))
-		e.POST(path, func(c echo.Context) error {
-			p.serveAdvisories(c.Response().Writer, c.Request())
-			return nil
-		})
+		add([]string{http.MethodGet, http.MethodHead, http.MethodPost}, path, plain(p.serveAdvisories))
 	}
-	e.POST("/downloads/", func(c echo.Context) error {
-		p.serveNotify(c.Response().Writer, c.Request())
-		return nil
-	})
+	add([]string{http.MethodPost}, "/downloads/", plain(p.serveNotify))
 	e.RouteNotFound("/*", func(c echo.Context) error {
 		notFound(c.Response().Writer, c.Request())
 		return nil

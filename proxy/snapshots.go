@@ -119,7 +119,7 @@ func (b buildWorld) Adopt(_ context.Context, list []snapshot.Archive) error {
 		if !isCommit(k.ref) {
 			k.version = a.Version
 		}
-		if err := b.p.adoptArchive(k, a); err != nil {
+		if err := b.p.adoptArchive(k, a, "bundle"); err != nil {
 			return err
 		}
 	}

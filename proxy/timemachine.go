@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -226,10 +227,6 @@ func (p *Proxy) Explain(ctx context.Context, n composer.Name, version, at string
 	if err != nil {
 		return out, &invalid{fmt.Sprintf("%q is not a version: %v", version, err)}
 	}
-	if p.o.Reserved(n) {
-		out.Rule, out.Sentence = "private", fmt.Sprintf("%s is a private name: it is never asked of, or taken from, a public registry", n)
-		return out, nil
-	}
 	in, err := p.worldNamed(at)
 	if err != nil {
 		return out, &invalid{err.Error()}
@@ -239,6 +236,10 @@ func (p *Proxy) Explain(ctx context.Context, n composer.Name, version, at string
 	}
 	f := composer.File{Name: n, Dev: composer.IsDev(normal)}
 	doc, fidelity, held, err := p.documentIn(ctx, in, f)
+	if errors.Is(err, fs.ErrNotExist) && p.o.Sources.Reserved(n) {
+		out.Rule, out.Sentence = "private", fmt.Sprintf("%s is a private name: it is never asked of, or taken from, a public registry", n)
+		return out, nil
+	}
 	if err != nil {
 		return out, err
 	}
@@ -252,6 +253,9 @@ func (p *Proxy) Explain(ctx context.Context, n composer.Name, version, at string
 		return out, &invalid{err.Error()}
 	}
 	out.Visible, out.Rule, out.Reference, out.Sentence = x.Visible, string(x.Rule), x.Reference, x.Sentence
+	if from := p.o.Sources.Explain(n); from != "" {
+		out.Sentence += "; " + from
+	}
 	if held != nil {
 		reason := ""
 		if held.Reason != "" {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"strconv"
 	"strings"
@@ -42,6 +43,10 @@ func (p *Proxy) serveView(w http.ResponseWriter, r *http.Request, in world, file
 	f, err := composer.ParseFile(file)
 	if err != nil {
 		refuse(w, r, http.StatusNotFound, "there is no package with this name: "+err.Error(), 0)
+		return
+	}
+	if v, err = v.audience(r, f.Name); err != nil {
+		p.fail(w, r, err)
 		return
 	}
 	cache := cacheHit
@@ -87,8 +92,6 @@ func (p *Proxy) look(ctx context.Context, in world, f composer.File, key string)
 	cache := cacheHit
 	var st history.State
 	switch {
-	case p.o.Reserved(f.Name):
-		return nil, nil, absence(fmt.Sprintf("%s is not known here, and its name is never asked of a public registry", f.Name))
 	case in.kind == cooldown && p.heldByView(f) != nil:
 		b, err := p.bind(ctx, p.heldByView(f).At, f)
 		if err != nil {
@@ -184,12 +187,16 @@ func (p *Proxy) bind(ctx context.Context, at time.Time, f composer.File) (histor
 	if b, ok, err := p.history.Bound(at, f); err != nil || ok {
 		return b, err
 	}
-	b, err := p.history.Decide(at, f)
+	var b history.Binding
+	if err = p.displaced(f); err == nil {
+		b, err = p.history.Decide(at, f)
+	}
 	if errors.Is(err, history.ErrUnconfirmed) || errors.Is(err, history.ErrUnknown) {
-		if !p.o.Enabled {
-			return b, absence(fmt.Sprintf("nothing is recorded of %s, and the proxy is switched off", f))
+		_, failure := p.refresh(ctx, f, history.Demand, whatever)
+		if errors.Is(failure, fs.ErrNotExist) {
+			return b, failure
 		}
-		if _, failure := p.refresh(ctx, f, history.Demand, whatever); failure != nil {
+		if failure != nil {
 			return b, &unavailable{
 				message: fmt.Sprintf("what %s looked like at %s cannot be told while upstream does not answer, and nothing was decided", f, at.Format(time.RFC3339)),
 				retry:   retrySoon, err: failure,
@@ -386,6 +393,7 @@ func (p *Proxy) serveViewList(w http.ResponseWriter, r *http.Request, in world) 
 		p.fail(w, r, err)
 		return
 	}
+	names = seenBy(readerOf(r), names)
 	if filter := r.URL.Query(); len(filter) > 0 {
 		names = matching(names, filter.Get("vendor"), filter.Get("filter"))
 	}
@@ -432,6 +440,14 @@ func (p *Proxy) serveChosen(w http.ResponseWriter, r *http.Request, rest string)
 		}
 		p.serveDocument(w, r, name)
 	}
+}
+
+// enterWorld answers what lies below the prefix of a world that the path names.
+func (p *Proxy) enterWorld(w http.ResponseWriter, r *http.Request, in world, err error, rest string) {
+	if err == nil {
+		err = p.mayEnter(readerOf(r), in)
+	}
+	p.serveWorld(w, r, in, err, rest)
 }
 
 // serveWorld answers what lies below the prefix of a world.

@@ -112,10 +112,13 @@ func ParseAge(s string) (time.Duration, error) {
 }
 
 // chosen is the world that a request to the plain addresses wants: the one
-// that the user name of its basic authentication names, the default age, or
+// that its reader is bound to or that the user name of its basic authentication names, the default age, or
 // the live one. Choosing by user name leaves composer.json, and so its
 // content-hash, as it is.
 func (p *Proxy) chosen(r *http.Request) (world, error) {
+	if reader := readerOf(r); reader.World() != "" {
+		return p.boundWorld(reader)
+	}
 	if auth := r.Header.Get("Authorization"); auth != "" {
 		user := basicUser(auth)
 		if when, ok := strings.CutPrefix(user, "snapshot="); ok {

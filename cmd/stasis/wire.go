@@ -37,7 +37,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 
 	names, err := private.ParseNames(cfg.Private.Vendors)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("PRIVATE_VENDORS: %w", err)
 	}
 	client, err := newUpstream(cfg.Proxy, reg, logger)
 	if err != nil {
@@ -50,6 +50,15 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	}
 	spool := filepath.Join(cfg.Store.Path, "spool")
 	if err := errors.Join(os.RemoveAll(spool), os.MkdirAll(spool, 0o700)); err != nil {
+		return nil, nil, errors.Join(err, st.Close())
+	}
+	doors, err := access.New(access.Options{
+		Store: st, Anonymous: access.PublicReadAll,
+		AdminToken: cfg.Admin.Token.Reveal(), AdminTokenHash: cfg.Admin.TokenHash.Reveal(),
+		Private: names.Has, Settle: cfg.Proxy.SnapshotSettle, TrustedProxies: cfg.Server.TrustedProxies,
+		Registerer: reg, Logger: logger,
+	})
+	if err != nil {
 		return nil, nil, errors.Join(err, st.Close())
 	}
 	p, err := proxy.New(proxy.Options{
@@ -68,23 +77,15 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 		MinReleaseAge:  cfg.Proxy.MinReleaseAge, EnforceOnDownload: cfg.Proxy.EnforceOnDownload,
 		SecurityGrace: cfg.Proxy.SecurityGrace, Retag: cfg.Proxy.RetagPolicy,
 		SnapshotSettle: cfg.Proxy.SnapshotSettle,
-		Reserved:       names.Has,
+		Sources:        ownNames{Names: names},
+		Gate:           door{doors},
 		Version:        version, Registerer: reg, Logger: logger,
 	})
 	if err != nil {
-		return nil, nil, errors.Join(err, st.Close())
+		return nil, nil, errors.Join(err, doors.Close(), st.Close())
 	}
 	alert.to(p.Alert)
 
-	doors, err := access.New(access.Options{
-		Store: st, Anonymous: access.PublicReadAll,
-		AdminToken: cfg.Admin.Token.Reveal(), AdminTokenHash: cfg.Admin.TokenHash.Reveal(),
-		Private: names.Has, Settle: cfg.Proxy.SnapshotSettle, TrustedProxies: cfg.Server.TrustedProxies,
-		Registerer: reg, Logger: logger,
-	})
-	if err != nil {
-		return nil, nil, errors.Join(err, p.Close(), st.Close())
-	}
 	lines := api.NewLogWriter(accessLog, reg)
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true

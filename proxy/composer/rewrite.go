@@ -41,13 +41,13 @@ func Rewrite(doc *Document, distURL func(v Version) (string, bool)) *Document {
 	return &out
 }
 
-// remote reports whether an archive is fetched over the network.
+// remote reports whether an archive is fetched over the network by clients.
 func remote(d *Dist) bool {
 	if d.Type == "path" || d.Type == "file" {
 		return false
 	}
 	scheme, _, ok := strings.Cut(d.URL, "://")
-	return ok && (strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "http"))
+	return ok && (strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "http") || scheme == localScheme)
 }
 
 func withoutMirrors(dist json.RawMessage, d *Dist) json.RawMessage {
@@ -56,6 +56,12 @@ func withoutMirrors(dist json.RawMessage, d *Dist) json.RawMessage {
 	}
 	return parseObject(dist).Without("mirrors").append(nil)
 }
+
+// LocalScheme begins the dist URLs of archives that Stasis itself has made or been given. They are recorded with the
+// documents and never shown to clients.
+const LocalScheme = localScheme + "://"
+
+const localScheme = "stasis"
 
 // replaceURL replaces the url in the text of a dist that has one; if it has several, the last, which is the one that counts.
 func (s *scanner) replaceURL(dist json.RawMessage, url string) json.RawMessage {

@@ -15,3 +15,11 @@ func RewriteSearchNext(body []byte, base string) []byte {
 	}
 	return o.With("next", quoted(strings.TrimRight(base, "/")+"/search.json?"+query)).append(nil)
 }
+
+// Summary is what lists and searches say of a package.
+type Summary struct {
+	Name        Name
+	Type        string // such as library
+	Description string
+	Abandoned   bool
+}

@@ -165,6 +165,9 @@ func (h *History) Announce(f composer.File, t time.Time, deleted bool) (bool, er
 		if err != nil {
 			return err
 		}
+		if st.Source != "" {
+			return nil // another package of the same name
+		}
 		if lm, ok := ParseHTTPTime(st.LastModified); st.Present() && ok && !lm.Before(known) &&
 			!(st.Unsettled && lm.Equal(known)) {
 			return nil
@@ -188,7 +191,7 @@ func (h *History) Announce(f composer.File, t time.Time, deleted bool) (bool, er
 func (h *History) ConfirmedUntil(st State) time.Time { return h.confirmed(st) }
 
 func (h *History) confirmed(st State) time.Time {
-	if !st.AnnouncedAt.IsZero() {
+	if !st.AnnouncedAt.IsZero() || st.Source != "" {
 		return st.LastConfirmed
 	}
 	return h.feed.until(st.LastConfirmed)

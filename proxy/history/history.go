@@ -23,6 +23,7 @@ package history
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
 	"stasis/proxy/composer"
@@ -72,6 +73,9 @@ type State struct {
 	AnnouncedAt time.Time `json:"announced_at,omitzero"`
 	// Ever is true when the file existed at some observation.
 	Ever bool `json:"ever"`
+	// Source names who provides the file where that is not the proxied
+	// registry, whose change feed then says nothing about it.
+	Source string `json:"source,omitempty"`
 }
 
 // Known reports whether upstream ever gave a definite answer about the file.
@@ -101,6 +105,7 @@ type Revision struct {
 	LastConfirmed time.Time    `json:"last_confirmed"`
 	LastModified  string       `json:"last_modified,omitempty"`
 	Via           Via          `json:"via"`
+	Source        string       `json:"source,omitempty"` // as State.Source
 }
 
 // Absent reports whether the revision says that the file did not exist.
@@ -127,6 +132,8 @@ type Reference struct {
 	// Initial is true when it was in the first document ever seen of its file.
 	Initial bool `json:"initial,omitempty"`
 	Via     Via  `json:"via"`
+	// Source is as in State.
+	Source string `json:"source,omitempty"`
 	// URLs is what Origins returns where that is not URL alone.
 	URLs []string `json:"urls,omitempty"`
 }
@@ -195,7 +202,9 @@ func (h *History) Document(d store.Digest) (body []byte, err error) {
 }
 
 // Revisions returns every recorded revision of f, oldest first; the last one
-// carries the current state's LastConfirmed.
+// carries the current state's LastConfirmed. What the registry once said under
+// a name that is provided from elsewhere now is about another package, and left
+// out.
 func (h *History) Revisions(f composer.File) ([]Revision, error) {
 	var list []Revision
 	err := h.store.View(func(tx *store.Tx) error {
@@ -215,6 +224,9 @@ func (h *History) Revisions(f composer.File) ([]Revision, error) {
 		}
 		if n := len(list); n > 0 && list[n-1].Seq == st.Seq {
 			list[n-1].LastConfirmed = h.ConfirmedUntil(st)
+		}
+		if st.Source != "" {
+			list = slices.DeleteFunc(list, func(r Revision) bool { return r.Source == "" })
 		}
 		return nil
 	})

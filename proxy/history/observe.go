@@ -29,6 +29,8 @@ type Observation struct {
 	Origin bool
 	// Via says how we came to ask.
 	Via Via
+	// Source is who was asked, as in State.Source.
+	Source string
 }
 
 // Change is what an observation did.
@@ -51,8 +53,8 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 	}
 	at := o.AskedAt.UTC()
 	if o.Unchanged {
-		if !prev.Known() {
-			return Change{}, fmt.Errorf("record %s: upstream says not modified about a file never seen", f)
+		if !prev.Known() || prev.Source != o.Source {
+			return Change{}, fmt.Errorf("record %s: upstream says not modified about a file it was never seen to have", f)
 		}
 		return h.confirm(f, at, o, prev.Seq)
 	}
@@ -60,7 +62,7 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 	if o.Body != nil {
 		digest = store.SumDigest(o.Body)
 	}
-	same := prev.Known() && prev.Document == digest
+	same := prev.Known() && prev.Document == digest && prev.Source == o.Source
 	if same && h.continues(prev, o) {
 		return h.confirm(f, at, o, prev.Seq)
 	}
@@ -107,16 +109,16 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 			Seq: cur.Seq + 1, Document: digest,
 			ValidFrom: validFrom, FirstSeen: at, Checked: at,
 			LastModified: o.LastModified, ETag: o.ETag, Unsettled: unsettled(o),
-			Ever: cur.Ever || o.Body != nil,
+			Ever: cur.Ever || o.Body != nil, Source: o.Source,
 		}
-		if cur.Seq == 0 {
+		if cur.Seq == 0 && o.Source == "" {
 			cur.AnnouncedAt = h.feed.announced(f)
 		}
 		next.AnnouncedAt = stillAnnounced(cur, o)
 		next.LastConfirmed = later(validFrom, next.before(at))
 		rev := Revision{
 			Seq: next.Seq, Document: digest, ValidFrom: validFrom,
-			FirstSeen: at, LastConfirmed: next.LastConfirmed, LastModified: o.LastModified, Via: o.Via,
+			FirstSeen: at, LastConfirmed: next.LastConfirmed, LastModified: o.LastModified, Via: o.Via, Source: o.Source,
 		}
 		if err := revisions.Put(tx, rev, f.String(), store.SeqKey(next.Seq)); err != nil {
 			return err
@@ -139,7 +141,7 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 func (h *History) continues(prev State, o Observation) bool {
 	lm, ok := ParseHTTPTime(o.LastModified)
 	if o.Body == nil || !ok {
-		followed := !h.Feed().Until.IsZero()
+		followed := o.Source == "" && !h.Feed().Until.IsZero()
 		return prev.AnnouncedAt.IsZero() && !(followed && h.confirmed(prev).Before(o.AskedAt.Add(-edgeAge)))
 	}
 	return o.LastModified == prev.LastModified || !lm.After(h.confirmed(prev).Add(time.Second))

@@ -16,7 +16,8 @@ func (h *History) References(n composer.Name, refKey string) ([]Reference, error
 	return h.scanReferences([]string{n.String(), refKey})
 }
 
-// AllReferences returns every reference ever recorded for a package.
+// AllReferences returns every reference ever recorded for a package; for one
+// that does not come from the registry, those that its sources had.
 func (h *History) AllReferences(n composer.Name) ([]Reference, error) {
 	return h.scanReferences([]string{n.String()})
 }
@@ -25,12 +26,32 @@ func (h *History) scanReferences(prefix []string) ([]Reference, error) {
 	var list []Reference
 	err := h.store.View(func(tx *store.Tx) error {
 		list = list[:0]
+		own, err := provided(tx, prefix[0])
+		if err != nil {
+			return err
+		}
 		return references.Scan(tx, prefix, func(_ []string, r Reference) error {
-			list = append(list, r)
+			if !own || r.Source != "" {
+				list = append(list, r)
+			}
 			return nil
 		})
 	})
 	return list, err
+}
+
+// provided reports whether a package comes from elsewhere than the registry.
+func provided(tx *store.Tx, name string) (bool, error) {
+	for _, file := range []string{name, name + "~dev"} {
+		st, err := states.Get(tx, file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		if st.Source != "" {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // recordReferences writes what the new document has and the previous one had
@@ -92,7 +113,7 @@ func (h *History) recordReferences(f composer.File, prev State, o Observation, a
 		}
 		retags = append(retags, moved...)
 	}
-	return retags, h.writeReferences(f.Name, changes, recording{at: at, via: o.Via, initial: prev.Seq == 0, last: prev.Document})
+	return retags, h.writeReferences(f.Name, changes, recording{at: at, via: o.Via, source: o.Source, initial: prev.Seq == 0, last: prev.Document})
 }
 
 // movedWhileGone finds, among stable versions that the previous document did
@@ -158,6 +179,7 @@ type referenceChange struct {
 type recording struct {
 	at      time.Time
 	via     Via
+	source  string
 	initial bool         // the first document of its file
 	last    store.Digest // the document before it
 }
@@ -204,7 +226,7 @@ func putReference(tx *store.Tx, n composer.Name, c referenceChange, r recording)
 		rec.URLs = nil
 	}
 	rec.SourceURL, rec.SourceReference = v.SourceURL, v.SourceReference
-	rec.Time, rec.Published = v.Time, v.Published
+	rec.Time, rec.Published, rec.Source = v.Time, v.Published, r.source
 	rec.GoneAt, rec.LastDocument = time.Time{}, store.Digest{}
 	return references.Put(tx, rec, key...)
 }

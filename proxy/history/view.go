@@ -155,7 +155,7 @@ func (h *History) before(at time.Time, f composer.File, revs []Revision) (Bindin
 func (h *History) between(at time.Time, f composer.File, r, next Revision) (Binding, error) {
 	b := known(r)
 	b.At = at
-	if next.Absent() {
+	if next.Absent() || next.Source != r.Source {
 		// When it went is not known; until then it was as it had been.
 		b.Kind, b.Fidelity = WholeDocument, Gap
 		return b, nil

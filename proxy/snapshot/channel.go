@@ -3,6 +3,7 @@ package snapshot
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strconv"
 	"time"
 
@@ -195,6 +196,16 @@ func (s *Snapshots) History(name string) ([]Move, error) {
 		})
 	})
 	return list, err
+}
+
+// PointedAt reports whether a channel ever pointed at a snapshot; false when
+// there is no such channel.
+func (s *Snapshots) PointedAt(channel string, id store.Digest) (bool, error) {
+	list, err := s.History(channel)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return slices.ContainsFunc(list, func(m Move) bool { return m.ID == id }), err
 }
 
 // Resolve returns the sealed snapshot that a channel, a name or an id stands
