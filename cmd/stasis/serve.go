@@ -91,7 +91,7 @@ func serveUntil(ctx context.Context, signals <-chan os.Signal, cfg config.Config
 		return err
 	}
 	srv := newServer(cfg.Server, handler, logger)
-	ended := start(srv, listener, cert)
+	ended := start(srv, steadyListener{listener, stallTimeout}, cert)
 	logger.Info("listening", "address", listener.Addr().String(), "tls", cert != nil, "version", readBuild().Version)
 	ready <- listener.Addr()
 
