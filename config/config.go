@@ -23,7 +23,8 @@ type Server struct {
 	// The address to listen on. 0.0.0.0 is every IPv4 address of the machine, :: every address of both kinds.
 	Host string `setting:"HOST" default:"0.0.0.0"`
 
-	// The TCP port to listen on. 0 lets the system choose a free one, which the log then names.
+	// The TCP port to listen on. 0 lets the system choose a free one, which the log then names. HOST and PORT mean
+	// nothing when the service manager passes a listening socket (systemd's socket activation).
 	Port int `setting:"PORT" default:"8080" min:"0" max:"65535"`
 
 	// The address clients use, such as https://packages.example.com, with a path if Stasis is mounted below one.

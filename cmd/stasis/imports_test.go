@@ -38,6 +38,7 @@ var usedOnlyIn = map[string][]string{
 	"github.com/spf13/viper":          {"config"},
 	"github.com/joho/godotenv":        {"config"},
 	"github.com/spf13/cobra":          {"cmd"},
+	"github.com/coreos/go-systemd/":   {"cmd"},
 	"github.com/schollz/progressbar/": {"cmd"},
 	"github.com/labstack/echo/":       {"cmd", "api", "proxy/routes.go", "private/routes.go"},
 	"github.com/sony/gobreaker/":      {"proxy/upstream"},

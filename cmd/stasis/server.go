@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/activation"
+
 	"stasis/config"
 )
 
@@ -23,8 +25,8 @@ const (
 	maxHeader     = 32 << 10
 )
 
-// newServer returns the HTTP server around a handler. There is no write timeout: an archive may be large and a client
-// slow, so that whoever writes bodies sets deadlines as it goes.
+// newServer returns the HTTP server around a handler. There is no write timeout, because an archive may be large and a client
+// slow; steadyListener ends the answers that clients do not take.
 func newServer(c config.Server, handler http.Handler, logger *slog.Logger) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -73,7 +75,18 @@ func (b timedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// listen takes the socket that the service manager holds open, if it does: then no client is refused while the program is
+// restarted, only kept waiting. Otherwise it listens on HOST and PORT.
 func listen(ctx context.Context, c config.Server) (net.Listener, error) {
+	passed, err := activation.Listeners()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the sockets that the service manager passes cannot be used: %w", err)
+	case len(passed) == 1 && passed[0] != nil:
+		return passed[0], nil
+	case len(passed) > 0:
+		return nil, fmt.Errorf("the service manager passes %d sockets, and Stasis takes exactly one TCP socket that listens; see stasis.socket", len(passed))
+	}
 	address := net.JoinHostPort(c.Host, strconv.Itoa(c.Port))
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
