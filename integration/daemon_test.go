@@ -27,7 +27,8 @@ type daemon struct {
 	addr string
 	url  string
 
-	ready  string // the probe that tells readiness
+	ready  string   // the probe that tells readiness
+	socket *os.File // a listening socket to pass on, as a service manager does
 	cmd    *exec.Cmd
 	exited chan error
 	log    *logBuffer
@@ -123,6 +124,11 @@ func (d *daemon) environ() []string {
 func (d *daemon) start() {
 	d.t.Helper()
 	cmd := exec.Command(binary(d.t), "serve")
+	if d.socket != nil {
+		// The process that listens must find its own id in the environment.
+		cmd = exec.Command("/bin/sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" serve`, binary(d.t))
+		cmd.ExtraFiles = []*os.File{d.socket}
+	}
 	cmd.Env = d.environ()
 	cmd.Dir = d.env["HOME"]
 	stderr, err := cmd.StderrPipe()

@@ -130,31 +130,6 @@ func TestASecondProgramIsRefused(t *testing.T) {
 	}
 }
 
-func TestRunningDownloadsFinishBeforeTheEnd(t *testing.T) {
-	s, d := pair(t)
-	p := s.Publish(standin.Release{Name: "acme/large", Version: "1.0.0", Size: 2 << 20})
-	link := d.distURL("acme/large", "1.0.0")
-	gate := s.HoldAfter("*/legacy.zip/*", 1<<20)
-	replies := d.crowd(3, link)
-	if err := gate.Wait(within(t), 1); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "no new connections are taken", func() bool {
-		_, err := probing.RoundTrip(must(http.NewRequestWithContext(t.Context(), http.MethodGet, d.url+"/healthz", nil)))
-		return err != nil
-	})
-	gate.Open()
-	for range 3 {
-		if r := <-replies; r.err != nil || r.digest != digest(p.Archive) {
-			t.Errorf("a client was cut off by the shutdown: %+v", r)
-		}
-	}
-	d.stop()
-}
-
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

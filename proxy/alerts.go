@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"stasis/store"
 )
 
@@ -38,6 +40,8 @@ type alerts struct {
 	store *store.Store
 	now   func() time.Time
 	log   *slog.Logger
+	// events counts what was raised since the start, by kind, for an alarm on the rate.
+	events *prometheus.CounterVec
 
 	mu    sync.Mutex
 	list  map[string]*Alert // guarded by mu; by id
@@ -46,6 +50,12 @@ type alerts struct {
 
 func newAlerts(s *store.Store, now func() time.Time, log *slog.Logger) (*alerts, error) {
 	a := &alerts{store: s, now: now, log: log, list: map[string]*Alert{}, dirty: map[string]bool{}}
+	a.events = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stasis_alert_events_total", Help: "Events that raised an alert or added to one, by kind.",
+	}, []string{"kind"})
+	for kind := range severities {
+		a.events.WithLabelValues(string(kind)) // an alarm needs a zero to start from
+	}
 	err := s.View(func(tx *store.Tx) error {
 		clear(a.list)
 		return alertTable.Scan(tx, nil, func(key []string, al Alert) error {
@@ -61,6 +71,7 @@ func newAlerts(s *store.Store, now func() time.Time, log *slog.Logger) (*alerts,
 
 // raise notes an event. It does not block on the disk.
 func (a *alerts) raise(kind AlertKind, subject, message string) {
+	a.events.WithLabelValues(string(kind)).Inc()
 	id := string(kind) + "-" + store.SumDigest([]byte(subject)).String()[:12]
 	now := a.now().UTC()
 	a.mu.Lock()

@@ -24,7 +24,7 @@ func (p *Proxy) registerMetrics(reg prometheus.Registerer) {
 		defer p.downloads.mu.Unlock()
 		return float64(len(p.downloads.m))
 	})
-	reg.MustRegister(storeCollector{p.store})
+	reg.MustRegister(p.alerts.events, storeCollector{p.store})
 }
 
 // storeCollector exports what the store holds. The figures are taken together,
