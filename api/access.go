@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -22,8 +23,12 @@ const requestIDHeader = "X-Request-Id"
 
 // AccessOptions is what AccessLog needs.
 type AccessOptions struct {
-	// Logger receives one line per request at level Info, and panics at level Error; nil discards them.
-	// Its writer should be a LogWriter's Lossy side, so that a slow log does not slow requests.
+	// Lines receives one line per request, each in one Write; nil for none. It should be a LogWriter's Lossy
+	// side, so that a slow log does not slow requests.
+	Lines io.Writer
+	// TextLines writes them as text in place of JSON.
+	TextLines bool
+	// Logger receives panics; nil discards them.
 	Logger *slog.Logger
 	// Registerer receives the HTTP metrics; nil keeps them to itself.
 	Registerer prometheus.Registerer
@@ -50,13 +55,14 @@ func AccessLog(next http.Handler, o AccessOptions) http.Handler {
 		o.Now = time.Now
 	}
 	return &accessLog{
-		next: next, log: o.Logger, metrics: newHTTPMetrics(o.Registerer), trusted: o.TrustedProxies,
+		next: next, lines: lineWriter{o.Lines, o.TextLines}, log: o.Logger, metrics: newHTTPMetrics(o.Registerer), trusted: o.TrustedProxies,
 		base: strings.TrimRight(o.BasePath, "/"), now: o.Now,
 	}
 }
 
 type accessLog struct {
 	next    http.Handler
+	lines   lineWriter
 	log     *slog.Logger
 	metrics *httpMetrics
 	trusted []netip.Prefix
@@ -69,16 +75,16 @@ func (a *accessLog) ServeHTTP(inner http.ResponseWriter, r *http.Request) {
 	w := &responseWriter{ResponseWriter: inner}
 	w.id[0] = a.requestID(r)
 	w.Header()[requestIDHeader] = w.id[:]
-	a.metrics.inFlight.Inc()
+	a.metrics.inFlight.Add(1)
 
 	panicked := true // until next returns
 	defer func() {
-		a.metrics.inFlight.Dec()
+		a.metrics.inFlight.Add(-1)
 		var abort bool
 		if panicked {
 			abort = a.recovered(w, r, recover())
 		}
-		a.finish(w, r, a.now().Sub(start), abort)
+		a.finish(w, r, start, abort)
 		if abort {
 			panic(http.ErrAbortHandler)
 		}
@@ -106,45 +112,36 @@ func (a *accessLog) recovered(w *responseWriter, r *http.Request, reason any) (a
 }
 
 // finish counts the request and writes its line.
-func (a *accessLog) finish(w *responseWriter, r *http.Request, took time.Duration, aborted bool) {
-	status, bytes := w.status, w.bytes
-	if status == 0 && !aborted {
-		status = http.StatusOK // net/http says so for a handler that says nothing
+func (a *accessLog) finish(w *responseWriter, r *http.Request, start time.Time, aborted bool) {
+	now := a.now()
+	l := accessLine{at: now, status: w.status, bytes: w.bytes, took: now.Sub(start), requestID: w.id[0], end: "complete"}
+	if l.status == 0 && !aborted {
+		l.status = http.StatusOK // net/http says so for a handler that says nothing
 	}
 	if r.Method == http.MethodHead {
-		bytes = 0
+		l.bytes = 0
 	}
 	cache := ""
 	if v := w.Header()["Cache-Status"]; len(v) > 0 {
 		cache = v[0]
 	}
-	result, code := cacheResult(cache), codeClass(status)
+	l.cache = cacheResult(cache)
+	code := codeClass(l.status)
 	if aborted {
-		code = "aborted"
+		code, l.end = "aborted", "aborted"
+	} else if w.failed {
+		l.end = "client_gone"
 	}
-	a.metrics.done(routeClass(strings.TrimPrefix(r.URL.Path, a.base)), code, result, bytes, took)
+	a.metrics.done(routeClass(strings.TrimPrefix(r.URL.Path, a.base)), code, l.cache, l.bytes, l.took)
 
-	if !a.log.Enabled(r.Context(), slog.LevelInfo) {
+	if a.lines.out == nil {
 		return
 	}
-	end := "complete"
-	if aborted {
-		end = "aborted"
-	} else if w.failed {
-		end = "client_gone"
+	l.method, l.path, l.client = loggable(r.Method, 16), loggedPath(r), a.client(r)
+	if v := r.Header["User-Agent"]; len(v) > 0 {
+		l.agent = loggable(v[0], maxLoggedAgent)
 	}
-	a.log.LogAttrs(r.Context(), slog.LevelInfo, "request",
-		slog.String("method", loggable(r.Method, 16)),
-		slog.String("path", loggedPath(r)),
-		slog.Int("status", status),
-		slog.Int64("bytes", bytes),
-		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
-		slog.String("client", a.client(r)),
-		slog.String("user_agent", loggable(r.UserAgent(), maxLoggedAgent)),
-		slog.String("request_id", w.id[0]),
-		slog.String("cache", result),
-		slog.String("end", end),
-	)
+	a.lines.write(&l)
 }
 
 // client is the address for the log; the common case, a peer that speaks for itself, costs nothing.

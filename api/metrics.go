@@ -2,7 +2,10 @@ package api
 
 import (
 	"log/slog"
+	"maps"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -53,12 +56,25 @@ type httpMetrics struct {
 	requests *prometheus.CounterVec
 	bytes    *prometheus.CounterVec
 	duration *prometheus.HistogramVec
-	inFlight prometheus.Gauge
+	inFlight atomic.Int64
+
+	// series are the counters of every combination of labels that there was, ready to be counted: finding
+	// them by their labels costs more than counting. The map is replaced when one is added.
+	series atomic.Pointer[map[labels]*series]
+	adding sync.Mutex // held while that happens
+}
+
+// labels of a request.
+type labels struct{ route, code, cache string }
+
+type series struct {
+	requests, bytes prometheus.Counter
+	duration        prometheus.Observer
 }
 
 func newHTTPMetrics(reg prometheus.Registerer) *httpMetrics {
 	f := promauto.With(reg)
-	return &httpMetrics{
+	m := &httpMetrics{
 		requests: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "stasis_http_requests_total",
 			Help: "Answered requests by class of path, class of status (or \"aborted\") and what the cache did.",
@@ -72,17 +88,34 @@ func newHTTPMetrics(reg prometheus.Registerer) *httpMetrics {
 			Help:    "Time from the request's header to the last byte of its answer, by class of path.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300},
 		}, []string{"route"}),
-		inFlight: f.NewGauge(prometheus.GaugeOpts{
-			Name: "stasis_http_requests_in_flight",
-			Help: "Requests being answered.",
-		}),
 	}
+	m.series.Store(&map[labels]*series{})
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "stasis_http_requests_in_flight",
+		Help: "Requests being answered.",
+	}, func() float64 { return float64(m.inFlight.Load()) })
+	return m
 }
 
 func (m *httpMetrics) done(route, code, cache string, bytes int64, took time.Duration) {
-	m.requests.WithLabelValues(route, code, cache).Inc()
-	m.bytes.WithLabelValues(route).Add(float64(bytes))
-	m.duration.WithLabelValues(route).Observe(took.Seconds())
+	l := labels{route, code, cache}
+	s := (*m.series.Load())[l]
+	if s == nil {
+		s = m.add(l)
+	}
+	s.requests.Inc()
+	s.bytes.Add(float64(bytes))
+	s.duration.Observe(took.Seconds())
+}
+
+func (m *httpMetrics) add(l labels) *series {
+	m.adding.Lock()
+	defer m.adding.Unlock()
+	s := &series{m.requests.WithLabelValues(l.route, l.code, l.cache), m.bytes.WithLabelValues(l.route), m.duration.WithLabelValues(l.route)}
+	next := maps.Clone(*m.series.Load())
+	next[l] = s
+	m.series.Store(&next)
+	return s
 }
 
 // routeClasses map the beginning of a path to the label "route"; the first that fits counts.
@@ -143,8 +176,11 @@ func codeClass(status int) string {
 // cacheResult reads what the cache did from a Cache-Status header (RFC 9211) as the proxy writes it. A
 // hit that is past its time has a negative ttl; a known absence says detail=negative.
 func cacheResult(header string) string {
-	if header == "" {
+	switch header {
+	case "":
 		return "none"
+	case "Stasis; hit": // nearly all of them, without being taken apart
+		return "hit"
 	}
 	result := "other"
 	for param := range strings.SplitSeq(header, ";") {

@@ -3,7 +3,6 @@ package api_test
 import (
 	"bytes"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,7 +18,7 @@ import (
 func through(t *testing.T, inner http.ResponseWriter, h http.HandlerFunc) line {
 	t.Helper()
 	var log bytes.Buffer
-	api.AccessLog(h, api.AccessOptions{Logger: slog.New(slog.NewJSONHandler(&log, nil))}).ServeHTTP(inner, get("/"))
+	api.AccessLog(h, api.AccessOptions{Lines: &log}).ServeHTTP(inner, get("/"))
 	return lines(t, &log)[0]
 }
 
@@ -70,7 +69,7 @@ func TestServeContentWorksThroughTheWrapper(t *testing.T) {
 		var log bytes.Buffer
 		srv := httptest.NewUnstartedServer(api.AccessLog(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.ServeContent(w, r, "a.zip", time.Time{}, strings.NewReader(body))
-		}), api.AccessOptions{Logger: slog.New(slog.NewJSONHandler(&log, nil))}))
+		}), api.AccessOptions{Lines: &log}))
 		start(srv)
 		r, _ := http.NewRequest(http.MethodGet, srv.URL+"/a.zip", nil)
 		r.Header.Set("Range", "bytes=5-99994")
@@ -132,7 +131,7 @@ func TestAnInformationalAnswerIsNotTheStatus(t *testing.T) {
 	srv := httptest.NewServer(api.AccessLog(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusEarlyHints)
 		w.WriteHeader(http.StatusNotFound)
-	}), api.AccessOptions{Logger: slog.New(slog.NewJSONHandler(&log, nil))}))
+	}), api.AccessOptions{Lines: &log}))
 	resp, err := http.Get(srv.URL)
 	if err != nil {
 		t.Fatal(err)

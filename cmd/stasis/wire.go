@@ -113,10 +113,15 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 		maintain(ctx, p, cfg.Proxy.CleanupInterval, logger)
 	}()
 
-	handler := api.AccessLog(proxy.Canonical(cfg.Server.BaseURL, e), api.AccessOptions{
-		Logger: newLogger(lines.Lossy(), cfg.Log), Registerer: reg, TrustedProxies: cfg.Server.TrustedProxies,
+	options := api.AccessOptions{
+		TextLines: cfg.Log.Format == "text",
+		Logger:    logger, Registerer: reg, TrustedProxies: cfg.Server.TrustedProxies,
 		BasePath: basePath(cfg.Server.BaseURL),
-	})
+	}
+	if logger.Enabled(ctx, slog.LevelInfo) {
+		options.Lines = lines.Lossy()
+	}
+	handler := api.AccessLog(proxy.Canonical(cfg.Server.BaseURL, e), options)
 	return handler, closer(func() error {
 		<-tidying
 		return errors.Join(p.Close(), doors.Close(), st.Close(), lines.Close())
