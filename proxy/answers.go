@@ -146,7 +146,7 @@ func (p *Proxy) serveAnswer(w http.ResponseWriter, r *http.Request, q question) 
 		p.fail(w, r, err)
 		return
 	}
-	rd := e.rendition(v, p.now())
+	rd := e.rendition(v, p.now)
 	if rd == nil {
 		if rd, err = p.renderAnswer(q, e, v); err != nil {
 			p.fail(w, r, err)

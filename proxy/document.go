@@ -85,7 +85,7 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, e *entry, v varia
 		refuse(w, r, http.StatusNotFound, name+" was not found upstream", 0)
 		return true
 	}
-	rd := e.rendition(v, p.now())
+	rd := e.rendition(v, p.now)
 	if rd == nil {
 		return false
 	}
@@ -398,7 +398,7 @@ func (p *Proxy) variant(r *http.Request) (variant, error) {
 	if err != nil {
 		return variant{}, &invalid{"the address this request was sent to cannot be told: " + err.Error()}
 	}
-	agent := r.Header.Get("User-Agent")
+	agent := headerOf(r, "User-Agent")
 	return variant{
 		base:   base,
 		legacy: !p.o.Mirror && strings.HasPrefix(agent, "Composer/2.0."),

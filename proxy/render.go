@@ -16,7 +16,7 @@ import (
 func (p *Proxy) renderOnce(ctx context.Context, e *entry, v variant, render func() (*rendition, error)) error {
 	key := fmt.Sprintf("render %p %s %+v", e, e.key, v)
 	ch := p.flights.DoChan(key, func() (any, error) {
-		if e.rendition(v, p.now()) != nil {
+		if e.rendition(v, p.now) != nil {
 			return nil, nil
 		}
 		rd, err := render()

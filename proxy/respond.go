@@ -41,7 +41,7 @@ const warningStale = `111 Stasis "upstream could not be asked: this is the last 
 // Write. Nothing is computed here that could be ready. It returns the body
 // bytes sent.
 func (p *Proxy) respond(w http.ResponseWriter, r *http.Request, e *entry, rd *rendition, cache []string) (sent int64) {
-	enc, grew, err := rd.encoded(negotiate(r.Header.Get("Accept-Encoding")))
+	enc, grew, err := rd.encoded(negotiate(headerOf(r, "Accept-Encoding")))
 	if err != nil {
 		p.fail(w, r, err)
 		return 0
@@ -78,10 +78,19 @@ func (p *Proxy) respond(w http.ResponseWriter, r *http.Request, e *entry, rd *re
 	return int64(n)
 }
 
+// headerOf is r.Header.Get for a name in canonical form, without looking whether
+// it is.
+func headerOf(r *http.Request, name string) string {
+	if v := r.Header[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
 // notModified compares for equality only: after a rollback a client holding
 // the newer body must be given the older one (protocol 2.5, C31 to C33).
 func notModified(r *http.Request, rd *rendition, enc *encoded) bool {
-	if match := r.Header.Get("If-None-Match"); match != "" {
+	if match := headerOf(r, "If-None-Match"); match != "" {
 		for tag := range strings.SplitSeq(match, ",") {
 			if tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/"); tag == enc.etag[0] || tag == "*" {
 				return true
@@ -89,7 +98,7 @@ func notModified(r *http.Request, rd *rendition, enc *encoded) bool {
 		}
 		return false
 	}
-	since := r.Header.Get("If-Modified-Since")
+	since := headerOf(r, "If-Modified-Since")
 	if since == "" {
 		return false
 	}

@@ -40,7 +40,7 @@ func (p *Proxy) Register(e *echo.Echo) {
 		}
 	}
 	get("/packages.json", func(w http.ResponseWriter, r *http.Request, _ string) { p.serveChosen(w, r, "packages.json") })
-	get("/p2/*", func(w http.ResponseWriter, r *http.Request, rest string) { p.serveChosen(w, r, "p2/"+rest) })
+	get("/p2/*", func(w http.ResponseWriter, r *http.Request, _ string) { p.serveChosen(w, r, r.URL.Path[1:]) })
 	get("/snapshot/*", func(w http.ResponseWriter, r *http.Request, rest string) {
 		when, rest, _ := strings.Cut(rest, "/")
 		in, err := p.worldAt(when)

@@ -119,7 +119,7 @@ func (p *Proxy) chosen(r *http.Request) (world, error) {
 	if reader := readerOf(r); reader.World() != "" {
 		return p.boundWorld(reader)
 	}
-	if auth := r.Header.Get("Authorization"); auth != "" {
+	if auth := headerOf(r, "Authorization"); auth != "" {
 		user := basicUser(auth)
 		if when, ok := strings.CutPrefix(user, "snapshot="); ok {
 			return p.worldAt(when)
