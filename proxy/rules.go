@@ -16,7 +16,7 @@ import (
 // result's Doc is the very document when nothing had to change.
 func (p *Proxy) permitted(f composer.File, doc *composer.Document, in world, v variant) (policy.Result, error) {
 	pv := p.policyView(in, v)
-	facts, err := policy.Gather(p.history, f.Name, pv.MinAge > 0)
+	facts, err := policy.Gather(p.history, f.Name, pv)
 	if err != nil {
 		return policy.Result{}, err
 	}
@@ -37,15 +37,6 @@ func (p *Proxy) policyView(in world, v variant) policy.View {
 		pv.MinAge = in.age
 	}
 	return pv
-}
-
-// facts collects what the rules need to know of a package.
-func (p *Proxy) facts(n composer.Name) (policy.Facts, error) {
-	facts, err := policy.Gather(p.history, n, true)
-	if err != nil {
-		return facts, fmt.Errorf("collect what is recorded of %s: %w", n, err)
-	}
-	return facts, nil
 }
 
 // newest returns the newest recorded document of a file, or nil.
@@ -97,18 +88,23 @@ func (p *Proxy) denied(k archiveKey, version string) error {
 }
 
 func (p *Proxy) judgeArchive(k archiveKey, version string, now time.Time) (denial, failure error) {
-	facts, err := p.facts(k.name)
+	view := policy.View{Now: now, MinAge: p.o.MinReleaseAge}
+	facts, err := policy.Gather(p.history, k.name, view)
 	if err != nil {
 		return nil, err
 	}
+	named, err := p.history.References(k.name, k.ref)
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", k, err)
+	}
 	reference, norm := k.ref, normalized(version)
-	for _, r := range facts.References {
-		if composer.ReferenceKey(r.Reference) == k.ref && sameVersion(r, version) {
+	for _, r := range named {
+		if sameVersion(r, version) {
 			reference, norm = r.Reference, r.Normalized
 			break
 		}
 	}
-	d, err := p.policy.Archive(k.name, norm, reference, facts, policy.View{Now: now, MinAge: p.o.MinReleaseAge})
+	d, err := p.policy.Archive(k.name, norm, reference, facts, view)
 	if err != nil {
 		return nil, fmt.Errorf("apply the rules to %s: %w", k, err)
 	}

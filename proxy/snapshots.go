@@ -33,11 +33,15 @@ func (b buildWorld) Bind(ctx context.Context, at time.Time, f composer.File) (hi
 
 // Recorded implements snapshot.World.
 func (b buildWorld) Recorded(_ context.Context, f composer.File, normalized, reference string) (composer.Object, bool, error) {
-	facts, err := b.p.facts(f.Name)
+	facts, err := policy.Gather(b.p.history, f.Name, policy.View{})
 	if err != nil {
 		return nil, false, err
 	}
-	for _, r := range facts.References {
+	named, err := b.p.history.References(f.Name, composer.ReferenceKey(reference))
+	if err != nil {
+		return nil, false, err
+	}
+	for _, r := range named {
 		if r.Normalized == normalized && r.Reference == reference {
 			o, err := facts.Entry(r, b.p.now().Add(time.Second))
 			return o, o != nil, err
@@ -205,11 +209,12 @@ func (p *Proxy) lookAt(_ context.Context, f composer.File, doc *composer.Documen
 	if err != nil {
 		return nil, err
 	}
-	facts, err := p.facts(f.Name)
+	pv := p.policyView(in, variant{})
+	facts, err := policy.Gather(p.history, f.Name, pv)
 	if err != nil {
 		return nil, err
 	}
-	res, err := p.policy.Apply(f, doc, facts, p.policyView(in, variant{}))
+	res, err := p.policy.Apply(f, doc, facts, pv)
 	if err != nil {
 		return nil, err
 	}

@@ -244,11 +244,12 @@ func (p *Proxy) Explain(ctx context.Context, n composer.Name, version, at string
 		return out, err
 	}
 	out.Fidelity = string(fidelity)
-	facts, err := p.facts(n)
+	pv := p.policyView(in, variant{})
+	facts, err := policy.Gather(p.history, n, pv)
 	if err != nil {
 		return out, err
 	}
-	x, err := p.policy.Explain(f, doc, version, facts, p.policyView(in, variant{}))
+	x, err := p.policy.Explain(f, doc, version, facts, pv)
 	if err != nil {
 		return out, &invalid{err.Error()}
 	}

@@ -98,6 +98,22 @@ func (t Table[T]) ScanReverse(tx *Tx, prefix []string, from string, fn func(key 
 	return tx.scanBack(p, append(append(bytes.Clone(p), from...), separator+1), late, t.each(tx, fn))
 }
 
+// Keys calls fn for the key of every record below prefix in key order, without
+// reading the records. fn may return Stop.
+func (t Table[T]) Keys(tx *Tx, prefix []string, fn func(key []string) error) error {
+	p, err := scanPrefix(t.Family, t.Name, prefix)
+	if err != nil {
+		return err
+	}
+	return tx.scan(p, p, true, func(k, _ []byte) error {
+		_, key, ok := splitKey(k)
+		if !ok {
+			return tx.damaged(t.Name, fmt.Sprintf("%q", k), "the key cannot be read")
+		}
+		return fn(key)
+	})
+}
+
 // after is a key past every key that begins with p, which ends in a separator.
 func after(p []byte) []byte {
 	k := bytes.Clone(p)

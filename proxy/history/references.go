@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"time"
 
 	"stasis/proxy/composer"
@@ -20,6 +22,40 @@ func (h *History) References(n composer.Name, refKey string) ([]Reference, error
 // that does not come from the registry, those that its sources had.
 func (h *History) AllReferences(n composer.Name) ([]Reference, error) {
 	return h.scanReferences([]string{n.String()})
+}
+
+// MovedReferences returns every reference ever recorded of the tagged versions
+// that have more than one: those that were re-tagged, or that a lock file
+// knows otherwise. Hardly any package has such versions, and to find that out
+// only keys are read.
+func (h *History) MovedReferences(n composer.Name) ([]Reference, error) {
+	var list []Reference
+	err := h.store.View(func(tx *store.Tx) error {
+		list = list[:0]
+		keys := map[string][][]string{} // by normalized version
+		if err := references.Keys(tx, []string{n.String()}, func(key []string) error {
+			if version := key[len(key)-1]; !composer.IsDev(version) {
+				keys[version] = append(keys[version], key)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		for _, version := range slices.Sorted(maps.Keys(keys)) {
+			if len(keys[version]) < 2 {
+				continue
+			}
+			for _, key := range keys[version] {
+				r, err := references.Get(tx, key...)
+				if err != nil {
+					return err
+				}
+				list = append(list, r)
+			}
+		}
+		return nil
+	})
+	return list, err
 }
 
 func (h *History) scanReferences(prefix []string) ([]Reference, error) {

@@ -24,19 +24,27 @@ type evaluation struct {
 	tainted map[string]*Denial // reference to the denial of a tagged version
 }
 
-func (p *Policy) evaluate(n composer.Name, facts *Facts, v View) *evaluation {
+// evaluate begins an evaluation. It completes the facts when the view needs
+// all of them.
+func (p *Policy) evaluate(n composer.Name, facts *Facts, v View) (*evaluation, error) {
 	b := p.current.Load()
 	if v.Now.IsZero() {
 		v.Now = p.now()
 	}
-	e := &evaluation{book: b, o: &p.o, name: n, rules: b.rulesFor(n), facts: facts, view: v, known: facts.byVersion()}
+	e := &evaluation{book: b, o: &p.o, name: n, rules: b.rulesFor(n), facts: facts, view: v}
 	if facts.Live != nil {
 		e.lists = facts.Live.Filters()
 	}
+	if v.cooling() || e.denies() {
+		if err := facts.all(); err != nil {
+			return nil, err
+		}
+	}
+	e.known = facts.byVersion()
 	for _, c := range e.rules {
 		e.changes(c.ExpiresAt)
 	}
-	return e
+	return e, nil
 }
 
 // changes notes that the answer may be another from t on.
@@ -62,7 +70,10 @@ func (p *Policy) Apply(f composer.File, doc *composer.Document, facts Facts, v V
 	if doc == nil {
 		return Result{}, nil
 	}
-	e := p.evaluate(f.Name, &facts, v)
+	e, err := p.evaluate(f.Name, &facts, v)
+	if err != nil {
+		return Result{}, err
+	}
 	list, err := e.versions(doc)
 	if err != nil {
 		return Result{}, err

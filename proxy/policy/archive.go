@@ -16,7 +16,10 @@ import (
 // which hashes some of them.
 func (p *Policy) Archive(n composer.Name, version, reference string, facts Facts, v View) (*Denial, error) {
 	v.At = time.Time{}
-	e := p.evaluate(n, &facts, v)
+	e, err := p.evaluate(n, &facts, v)
+	if err != nil {
+		return nil, err
+	}
 	normalized, reference := e.recognize(version, reference)
 	if d := e.denial(normalized, reference); d != nil {
 		return d, nil

@@ -299,7 +299,7 @@ func TestSecurityFixByFurtherAdvisory(t *testing.T) {
 	if !ok {
 		t.Fatal("the advisory was not read")
 	}
-	facts := w.facts()
+	facts := w.facts(week)
 	facts.Advisories = []composer.Advisory{a}
 	v := week
 	v.Now = w.now

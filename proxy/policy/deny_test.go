@@ -180,7 +180,7 @@ func TestMalwareIsDeniedInThePast(t *testing.T) {
 func TestMalwareKnownOnlyToTheSummary(t *testing.T) {
 	w := newWorld(t, policy.Options{})
 	doc := w.sees(two()...)
-	facts := w.facts()
+	facts := w.facts(policy.View{})
 	facts.Filters = map[string][]composer.FilterEntry{"malware": {{Constraint: "1.1.0", Reason: "steals keys"}}}
 	res, err := w.policy.Apply(w.file(false), doc, facts, policy.View{Now: w.now})
 	if err != nil {

@@ -25,6 +25,9 @@ func (p *Policy) Explain(f composer.File, doc *composer.Document, version string
 	if err != nil {
 		return Explanation{}, invalidf("%v", err)
 	}
+	if err := facts.all(); err != nil {
+		return Explanation{}, err
+	}
 	res, err := p.Apply(f, doc, facts, v)
 	if err != nil {
 		return Explanation{}, err
@@ -49,7 +52,10 @@ func (p *Policy) Explain(f composer.File, doc *composer.Document, version string
 		x.Reference, x.Visible = h.Reference, false
 	}
 	if x.Sentence == "" {
-		e := p.evaluate(f.Name, &facts, v)
+		e, err := p.evaluate(f.Name, &facts, v)
+		if err != nil {
+			return Explanation{}, err
+		}
 		x.Sentence = fmt.Sprintf("%s %s is visible at %s: %s", f.Name, found.Pretty, short(x.Reference), e.permission(found, x.Reference))
 	}
 	return x, nil

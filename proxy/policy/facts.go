@@ -35,7 +35,8 @@ func (v View) cooling() bool { return v.At.IsZero() && v.MinAge > 0 }
 
 // Facts are what is recorded about a package.
 type Facts struct {
-	// References are all that were ever recorded of the package.
+	// References are all that were ever recorded of the package; before
+	// complete was called, those of the versions that have more than one.
 	References []history.Reference
 	// Live is the newest document of the tagged versions; nil when there is
 	// none. Its filter lists and advisories are the ones that count.
@@ -54,6 +55,22 @@ type Facts struct {
 	// the last document observed before an instant that has it; nil when that
 	// is not known.
 	Entry func(r history.Reference, before time.Time) (composer.Object, error)
+
+	// complete reads the references that are missing, and what belongs to them.
+	// Ages and denials need it, re-tags do not. Nil when nothing is missing.
+	complete func(*Facts) error
+}
+
+// all makes the facts complete.
+func (f *Facts) all() error {
+	if f.complete == nil {
+		return nil
+	}
+	err := f.complete(f)
+	if err == nil {
+		f.complete = nil
+	}
+	return err
 }
 
 // byVersion groups the references by normalized version.

@@ -46,7 +46,7 @@ func FuzzRootFilter(f *testing.F) {
 func FuzzExplain(f *testing.F) {
 	w := newWorld(f, policy.Options{})
 	doc := w.sees(two()...)
-	facts := w.facts()
+	facts := w.facts(policy.View{})
 	for _, v := range []string{"1.0.0", "v1.1", "dev-main", "latest", ""} {
 		f.Add(v)
 	}

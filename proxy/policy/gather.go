@@ -11,33 +11,42 @@ import (
 	"stasis/store"
 )
 
-// Gather collects the facts about a package that are recorded. Older documents
-// are read only when an evaluation asks for an entry of theirs, and kept with the
-// facts, which therefore belong to one goroutine. advisories says whether those
-// of the newest document are wanted; else it is read only for its filter lists.
-func Gather(h *history.History, n composer.Name, advisories bool) (Facts, error) {
-	refs, err := h.AllReferences(n)
+// Gather collects the facts about a package that are recorded, as far as a view
+// asks for them: what only some rules need is read when one of them counts.
+// Entries of older documents are read likewise, and kept with the facts, which
+// therefore belong to one goroutine.
+func Gather(h *history.History, n composer.Name, v View) (Facts, error) {
+	docs := documents{history: h, name: n, read: map[store.Digest]map[string]composer.Object{}}
+	facts := Facts{Entry: docs.entry, complete: func(f *Facts) error { return complete(h, n, f) }}
+	var err error
+	if facts.References, err = h.MovedReferences(n); err == nil {
+		facts.Live, err = newest(h, n, v.cooling())
+	}
 	if err != nil {
 		return Facts{}, fmt.Errorf("gather what is known of %s: %w", n, err)
-	}
-	docs := documents{history: h, name: n, read: map[store.Digest]map[string]composer.Object{}}
-	facts := Facts{References: refs, Entry: docs.entry}
-	if facts.Live, err = newest(h, n, advisories); err != nil {
-		return Facts{}, fmt.Errorf("gather what is known of %s: %w", n, err)
-	}
-	for dev, at := range map[bool]*time.Time{false: &facts.FirstModified, true: &facts.FirstModifiedDev} {
-		if slices.ContainsFunc(refs, func(r history.Reference) bool {
-			return r.Initial && r.Published.IsZero() && composer.IsDev(r.Normalized) == dev
-		}) {
-			if *at, err = firstModified(h, composer.File{Name: n, Dev: dev}); err != nil {
-				return Facts{}, fmt.Errorf("gather what is known of %s: %w", n, err)
-			}
-		}
 	}
 	return facts, nil
 }
 
-// newest is the newest document of the tagged versions. A package that
+// complete reads all references, and what the age of the first ones needs.
+func complete(h *history.History, n composer.Name, facts *Facts) (err error) {
+	if facts.References, err = h.AllReferences(n); err != nil {
+		return fmt.Errorf("gather what is known of %s: %w", n, err)
+	}
+	for dev, at := range map[bool]*time.Time{false: &facts.FirstModified, true: &facts.FirstModifiedDev} {
+		if slices.ContainsFunc(facts.References, func(r history.Reference) bool {
+			return r.Initial && r.Published.IsZero() && composer.IsDev(r.Normalized) == dev
+		}) {
+			if *at, err = firstModified(h, composer.File{Name: n, Dev: dev}); err != nil {
+				return fmt.Errorf("gather what is known of %s: %w", n, err)
+			}
+		}
+	}
+	return nil
+}
+
+// newest is the newest document of the tagged versions, or nil when it says
+// nothing that counts: advisories count for ages alone. A package that
 // vanished upstream keeps its last one: what was malware before it was pulled
 // still is.
 func newest(h *history.History, n composer.Name, advisories bool) (*composer.Document, error) {
@@ -66,7 +75,7 @@ func newest(h *history.History, n composer.Name, advisories bool) (*composer.Doc
 		return nil, err
 	}
 	if !advisories && !bytes.Contains(body, filterKey) {
-		return nil, nil // nothing that anybody will look for
+		return nil, nil
 	}
 	return composer.ParseDocument(body, n)
 }

@@ -76,7 +76,7 @@ func TestExplainAbsence(t *testing.T) {
 	if x := w.explain(false, last, "1.0", policy.View{}); !x.Visible || x.Reference != "a1" || !strings.Contains(x.Sentence, "no rule objects") {
 		t.Errorf("explained as %+v", x)
 	}
-	if _, err := w.policy.Explain(w.file(false), last, "latest", w.facts(), policy.View{}); err == nil {
+	if _, err := w.policy.Explain(w.file(false), last, "latest", w.facts(policy.View{}), policy.View{}); err == nil {
 		t.Error("what is not a version was explained")
 	}
 }

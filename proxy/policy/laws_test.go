@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -476,11 +477,13 @@ func orAll(constraint string) string {
 	return constraint
 }
 
-// What Gather reads from a real history says the same as the made-up one.
+// What Gather reads from a real history, though it reads only what the view
+// asks for, says the same as the made-up one that has everything: about
+// documents and about archives, with a block and without.
 func TestGatherAgreesWithTheRecord(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 12 {
-		w := newWorld(t, policy.Options{})
+	for round := range 12 {
+		w := newWorld(t, policy.Options{EnforceOnDownload: true, Retag: []policy.Mode{policy.KeepFirst, policy.Hide, policy.Follow}[round%3]})
 		p := newPast(r, w.name)
 		for range 2 {
 			p.live()
@@ -493,14 +496,32 @@ func TestGatherAgreesWithTheRecord(t *testing.T) {
 			}
 		}
 		w.now = p.now
-		for _, v := range []policy.View{{Now: w.now}, {Now: w.now, MinAge: 5 * day}, {Now: w.now, At: w.now.Add(-5 * day)}} {
-			for _, dev := range []bool{false, true} {
-				doc := p.document(dev, v)
-				want := w.see(w.file(dev), doc, p.facts(), v).Doc.Encode()
-				if got := w.see(w.file(dev), doc, w.facts(), v).Doc.Encode(); !bytes.Equal(got, want) {
-					t.Fatalf("%s shows\n%s\nwith the facts gathered and\n%s\nwith those made up", w.file(dev), got, want)
+		compare := func() {
+			t.Helper()
+			for _, v := range []policy.View{{Now: w.now}, {Now: w.now, MinAge: 5 * day}, {Now: w.now, At: w.now.Add(-5 * day)}} {
+				for _, dev := range []bool{false, true} {
+					doc := p.document(dev, v)
+					want := w.see(w.file(dev), doc, p.facts(), v)
+					got := w.see(w.file(dev), doc, w.facts(v), v)
+					if !bytes.Equal(got.Doc.Encode(), want.Doc.Encode()) || !reflect.DeepEqual(got.Hidden, want.Hidden) {
+						t.Fatalf("%s shows\n%s\n%v\nwith the facts gathered and\n%s\n%v\nwith those made up", w.file(dev), got.Doc.Encode(), got.Hidden, want.Doc.Encode(), want.Hidden)
+					}
+				}
+				for _, ref := range p.facts().References {
+					want, err := w.policy.Archive(p.name, ref.Normalized, ref.Reference, p.facts(), v)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, err := w.policy.Archive(p.name, ref.Normalized, ref.Reference, w.facts(v), v)
+					if err != nil || !reflect.DeepEqual(got, want) {
+						t.Fatalf("the archive of %s at %s: %v, %v with the facts gathered, %v with those made up", ref.Version, ref.Reference, got, err, want)
+					}
 				}
 			}
 		}
+		compare()
+		refs := p.facts().References
+		w.add(policy.Rule{Kind: policy.Block, Reference: refs[r.IntN(len(refs))].Reference})
+		compare()
 	}
 }

@@ -148,7 +148,7 @@ func TestReturnWithOtherContent(t *testing.T) {
 
 func TestFirstReferenceWithoutItsDocument(t *testing.T) {
 	w := retagged(t, policy.Options{})
-	facts := w.facts()
+	facts := w.facts(policy.View{})
 	facts.Entry = func(history.Reference, time.Time) (composer.Object, error) { return nil, nil }
 	res, err := w.policy.Apply(w.file(false), w.current(false), facts, policy.View{Now: w.now})
 	if err != nil {

@@ -130,7 +130,7 @@ func TestPatterns(t *testing.T) {
 func TestRulesFromMany(t *testing.T) {
 	w := newWorld(t, policy.Options{})
 	doc := document(w.name, nil, release{version: "1.0", reference: "a1"})
-	facts := w.facts()
+	facts := w.facts(policy.View{})
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {

@@ -147,9 +147,10 @@ func (w *world) gone() {
 	}
 }
 
-func (w *world) facts() policy.Facts {
+// facts are what is gathered for a view.
+func (w *world) facts(v policy.View) policy.Facts {
 	w.t.Helper()
-	facts, err := policy.Gather(w.history, w.name, true)
+	facts, err := policy.Gather(w.history, w.name, v)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -177,7 +178,7 @@ func (w *world) current(dev bool) *composer.Document {
 func (w *world) apply(dev bool, doc *composer.Document, v policy.View) policy.Result {
 	w.t.Helper()
 	v.Now = w.now
-	res, err := w.policy.Apply(w.file(dev), doc, w.facts(), v)
+	res, err := w.policy.Apply(w.file(dev), doc, w.facts(v), v)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -207,7 +208,7 @@ func listing(t testing.TB, doc *composer.Document) []string {
 func (w *world) archive(version, reference string, v policy.View) *policy.Denial {
 	w.t.Helper()
 	v.Now = w.now
-	d, err := w.policy.Archive(w.name, version, reference, w.facts(), v)
+	d, err := w.policy.Archive(w.name, version, reference, w.facts(v), v)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -239,7 +240,7 @@ func (w *world) lift(r policy.Rule) {
 func (w *world) explain(dev bool, doc *composer.Document, version string, v policy.View) policy.Explanation {
 	w.t.Helper()
 	v.Now = w.now
-	x, err := w.policy.Explain(w.file(dev), doc, version, w.facts(), v)
+	x, err := w.policy.Explain(w.file(dev), doc, version, w.facts(v), v)
 	if err != nil {
 		w.t.Fatal(err)
 	}
