@@ -16,7 +16,7 @@ import (
 // result's Doc is the very document when nothing had to change.
 func (p *Proxy) permitted(f composer.File, doc *composer.Document, in world, v variant) (policy.Result, error) {
 	pv := p.policyView(in, v)
-	facts, err := policy.Gather(p.history, f.Name, pv)
+	facts, err := p.policy.Gather(p.history, f.Name, pv)
 	if err != nil {
 		return policy.Result{}, err
 	}
@@ -89,7 +89,7 @@ func (p *Proxy) denied(k archiveKey, version string) error {
 
 func (p *Proxy) judgeArchive(k archiveKey, version string, now time.Time) (denial, failure error) {
 	view := policy.View{Now: now, MinAge: p.o.MinReleaseAge}
-	facts, err := policy.Gather(p.history, k.name, view)
+	facts, err := p.policy.Gather(p.history, k.name, view)
 	if err != nil {
 		return nil, err
 	}

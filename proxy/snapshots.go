@@ -33,17 +33,13 @@ func (b buildWorld) Bind(ctx context.Context, at time.Time, f composer.File) (hi
 
 // Recorded implements snapshot.World.
 func (b buildWorld) Recorded(_ context.Context, f composer.File, normalized, reference string) (composer.Object, bool, error) {
-	facts, err := policy.Gather(b.p.history, f.Name, policy.View{})
-	if err != nil {
-		return nil, false, err
-	}
 	named, err := b.p.history.References(f.Name, composer.ReferenceKey(reference))
 	if err != nil {
 		return nil, false, err
 	}
 	for _, r := range named {
 		if r.Normalized == normalized && r.Reference == reference {
-			o, err := facts.Entry(r, b.p.now().Add(time.Second))
+			o, err := policy.Entry(b.p.history, f.Name, r, b.p.now().Add(time.Second))
 			return o, o != nil, err
 		}
 	}
@@ -210,7 +206,7 @@ func (p *Proxy) lookAt(_ context.Context, f composer.File, doc *composer.Documen
 		return nil, err
 	}
 	pv := p.policyView(in, variant{})
-	facts, err := policy.Gather(p.history, f.Name, pv)
+	facts, err := p.policy.Gather(p.history, f.Name, pv)
 	if err != nil {
 		return nil, err
 	}

@@ -245,7 +245,7 @@ func (p *Proxy) Explain(ctx context.Context, n composer.Name, version, at string
 	}
 	out.Fidelity = string(fidelity)
 	pv := p.policyView(in, variant{})
-	facts, err := policy.Gather(p.history, n, pv)
+	facts, err := p.policy.Gather(p.history, n, pv)
 	if err != nil {
 		return out, err
 	}

@@ -162,6 +162,11 @@ func TestScans(t *testing.T) {
 			return notes.ScanReverse(tx, prefix, from, fn)
 		}
 	}
+	keys := func(prefix []string) scan {
+		return func(tx *store.Tx, fn func([]string, note) error) error {
+			return notes.Keys(tx, prefix, func(key []string) error { return fn(key, note{}) })
+		}
+	}
 	a := []string{"a"}
 	for _, c := range []struct {
 		name string
@@ -174,6 +179,8 @@ func TestScans(t *testing.T) {
 		{"below a from 4", forward(a, "4"), ""},
 		{"below a 1", forward([]string{"a", "1"}, ""), "a 1 x"},
 		{"below what is not there", forward([]string{"zz"}, ""), ""},
+		{"keys below a", keys(a), "a 1,a 1 x,a 2,a 2\x01,a 2\x01 y,a 3"},
+		{"keys below what is not there", keys([]string{"zz"}), ""},
 		{"back below a", backward(a, ""), "a 3,a 2\x01 y,a 2\x01,a 2,a 1 x,a 1"},
 		{"back below a from 2", backward(a, "2"), "a 2,a 1 x,a 1"},
 		{"back below a from 1", backward(a, "1"), "a 1 x,a 1"},

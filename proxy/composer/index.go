@@ -35,7 +35,7 @@ func (d *Dist) Equal(other *Dist) bool {
 // a version without a usable normalized form is an error, since it ends the run of every client that reads it.
 func (d *Document) Index() ([]Version, error) {
 	out := make([]Version, 0, len(d.Versions))
-	err := d.walk(func(_ int, v *Version, _ Object) error {
+	err := d.walk(&summary{}, func(_ int, v *Version, _ Object) error {
 		if v.Normalized == "" {
 			return fmt.Errorf("metadata of %s: %w", d.name, notAVersion(v.Pretty))
 		}
@@ -45,17 +45,16 @@ func (d *Document) Index() ([]Version, error) {
 	return out, err
 }
 
-// walk calls visit for every version with its summary and its expanded form. Both are reused for the next version, so
-// that nothing is decoded twice: in a minified list a version repeats little of the one before.
-func (d *Document) walk(visit func(i int, v *Version, state Object) error) error {
+// walk calls visit for every version with its summary, made in sum, and its expanded form. Both are reused for the next
+// version, so that nothing is decoded twice: in a minified list a version repeats little of the one before.
+func (d *Document) walk(sum *summary, visit func(i int, v *Version, state Object) error) error {
 	var state Object
-	var sum summary
 	for i, diff := range d.Versions {
 		if !d.Minified {
 			state = state[:0]
 		}
 		if len(state) == 0 {
-			sum = summary{parts: sum.parts}
+			*sum = summary{parts: sum.parts, unplaced: sum.unplaced}
 		}
 		state = apply(state, diff)
 		for _, m := range diff {
@@ -75,10 +74,14 @@ type summary struct {
 	normalized string  // version_normalized as given
 	stale      bool    // Pretty or normalized changed since finish
 	parts      scanner // reads dist and source
+	unplaced   bool    // dist and source are left out
 }
 
 // set takes over the value of one key; nil means the key is gone.
 func (s *summary) set(key string, value json.RawMessage) {
+	if s.unplaced && (key == "dist" || key == "source") {
+		return
+	}
 	switch key {
 	case "version":
 		s.Pretty, s.stale = scalar(value), true

@@ -19,7 +19,7 @@ func Rewrite(doc *Document, distURL func(v Version) (string, bool)) *Document {
 	out.Versions = make([]Object, len(doc.Versions))
 	var before json.RawMessage // the rewritten dist of the previous version
 	var parts scanner
-	_ = doc.walk(func(i int, v *Version, state Object) error {
+	_ = doc.walk(&summary{}, func(i int, v *Version, state Object) error {
 		element := doc.Versions[i]
 		dist := state.Get("dist")
 		after := dist

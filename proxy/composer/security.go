@@ -161,26 +161,32 @@ func (e FilterEntry) object() Object {
 	return o
 }
 
-// Keep returns doc without the versions for which keep says no. Whoever keeps everything gets doc itself back. The Object
-// that keep sees is the whole version and belongs to it only during the call.
+// Keep returns doc without the versions for which keep says no: doc.With those that are left. Whoever keeps everything
+// gets doc itself back. The Object that keep sees is the whole version and belongs to it only during the call; the Version
+// has neither Dist nor source.
 func Keep(doc *Document, keep func(v Version, whole Object) bool) *Document {
-	kept := make([]bool, len(doc.Versions))
-	dropped := false
-	_ = doc.walk(func(i int, v *Version, state Object) error {
-		kept[i] = keep(*v, state)
-		dropped = dropped || !kept[i]
+	out := *doc
+	out.Versions = nil
+	var last Object // that was kept
+	_ = doc.walk(&summary{unplaced: true}, func(i int, v *Version, state Object) error {
+		if !keep(*v, state) {
+			return nil
+		}
+		switch {
+		case !doc.Minified:
+			out.Versions = append(out.Versions, doc.Versions[i])
+		case len(last) == 0:
+			out.Versions = append(out.Versions, slices.Clone(state))
+		default:
+			out.Versions = append(out.Versions, difference(last, state))
+		}
+		last = append(last[:0], state...)
 		return nil
 	})
-	if !dropped {
+	if len(out.Versions) == len(doc.Versions) {
 		return doc
 	}
-	var left []Object
-	for i, v := range doc.Expanded() {
-		if kept[i] {
-			left = append(left, v)
-		}
-	}
-	return doc.With(left)
+	return &out
 }
 
 // WithConstraint returns the entry with another constraint and everything else as it was.

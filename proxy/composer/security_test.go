@@ -121,6 +121,9 @@ func TestKeepSome(t *testing.T) {
 				t.Fatalf("%s: version %d changed", file, i)
 			}
 		}
+		if !bytes.Equal(kept.Encode(), doc.With(want).Encode()) {
+			t.Fatalf("%s: what was kept is written in another way", file)
+		}
 	})
 }
 

@@ -15,12 +15,11 @@ import (
 // asks for them: what only some rules need is read when one of them counts.
 // Entries of older documents are read likewise, and kept with the facts, which
 // therefore belong to one goroutine.
-func Gather(h *history.History, n composer.Name, v View) (Facts, error) {
-	docs := documents{history: h, name: n, read: map[store.Digest]map[string]composer.Object{}}
-	facts := Facts{Entry: docs.entry, complete: func(f *Facts) error { return complete(h, n, f) }}
+func (p *Policy) Gather(h *history.History, n composer.Name, v View) (Facts, error) {
+	facts := Facts{Entry: entriesOf(h, n), complete: func(f *Facts) error { return complete(h, n, f) }}
 	var err error
 	if facts.References, err = h.MovedReferences(n); err == nil {
-		facts.Live, err = newest(h, n, v.cooling())
+		facts.Live, err = p.newest(h, n, v.cooling())
 	}
 	if err != nil {
 		return Facts{}, fmt.Errorf("gather what is known of %s: %w", n, err)
@@ -49,7 +48,7 @@ func complete(h *history.History, n composer.Name, facts *Facts) (err error) {
 // nothing that counts: advisories count for ages alone. A package that
 // vanished upstream keeps its last one: what was malware before it was pulled
 // still is.
-func newest(h *history.History, n composer.Name, advisories bool) (*composer.Document, error) {
+func (p *Policy) newest(h *history.History, n composer.Name, advisories bool) (*composer.Document, error) {
 	f := composer.File{Name: n}
 	st, err := h.State(f)
 	if err != nil || !st.Known() {
@@ -70,12 +69,17 @@ func newest(h *history.History, n composer.Name, advisories bool) (*composer.Doc
 			return nil, nil
 		}
 	}
+	if !advisories && p.unfiltered.Contains(digest) {
+		return nil, nil
+	}
 	body, err := h.Document(digest)
 	if err != nil {
 		return nil, err
 	}
-	if !advisories && !bytes.Contains(body, filterKey) {
-		return nil, nil
+	if !bytes.Contains(body, filterKey) {
+		if p.unfiltered.Add(digest, struct{}{}); !advisories {
+			return nil, nil
+		}
 	}
 	return composer.ParseDocument(body, n)
 }
@@ -95,6 +99,17 @@ func firstModified(h *history.History, f composer.File) (time.Time, error) {
 		return r.ValidFrom, err
 	}
 	return time.Time{}, err
+}
+
+// Entry returns the version that a recorded reference stands for, as it is in
+// the last document observed before an instant that has it; nil when that is
+// not known.
+func Entry(h *history.History, n composer.Name, r history.Reference, before time.Time) (composer.Object, error) {
+	return entriesOf(h, n)(r, before)
+}
+
+func entriesOf(h *history.History, n composer.Name) func(history.Reference, time.Time) (composer.Object, error) {
+	return documents{history: h, name: n, read: map[store.Digest]map[string]composer.Object{}}.entry
 }
 
 // documents reads entries of older documents, each document once.

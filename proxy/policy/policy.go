@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"stasis/proxy/composer"
 	"stasis/store"
 )
@@ -42,7 +44,12 @@ type Policy struct {
 
 	writing sync.Mutex // one change of the rules at a time
 	current atomic.Pointer[book]
+	// unfiltered remembers documents without filter lists, so that they are not
+	// read again only to find none.
+	unfiltered *lru.Cache[store.Digest, struct{}]
 }
+
+const unfilteredKept = 1 << 14
 
 // book is all that was ever ruled. It is never changed once it is current.
 type book struct {
@@ -73,6 +80,10 @@ func New(o Options) (*Policy, error) {
 		o.DenyLists = []string{malwareList}
 	}
 	p := &Policy{o: o, store: o.Store, now: o.Now, log: o.Logger}
+	var err error
+	if p.unfiltered, err = lru.New[store.Digest, struct{}](unfilteredKept); err != nil {
+		return nil, err
+	}
 	if err := p.reload(); err != nil {
 		return nil, fmt.Errorf("read the rules: %w", err)
 	}

@@ -150,7 +150,7 @@ func (w *world) gone() {
 // facts are what is gathered for a view.
 func (w *world) facts(v policy.View) policy.Facts {
 	w.t.Helper()
-	facts, err := policy.Gather(w.history, w.name, v)
+	facts, err := w.policy.Gather(w.history, w.name, v)
 	if err != nil {
 		w.t.Fatal(err)
 	}
