@@ -161,11 +161,12 @@ func (p *Proxy) readable(reader Reader, req composer.DistRequest) error {
 		return err
 	}
 	if in.kind == cooldown {
-		facts, err := p.facts(req.Name)
+		view := policy.View{Now: p.now(), MinAge: in.age}
+		facts, err := p.policy.Gather(p.history, req.Name, view)
 		if err != nil {
 			return err
 		}
-		d, err := p.policy.Archive(req.Name, refs[0].Normalized, refs[0].Reference, facts, policy.View{Now: p.now(), MinAge: in.age})
+		d, err := p.policy.Archive(req.Name, refs[0].Normalized, refs[0].Reference, facts, view)
 		if err == nil && d != nil {
 			err = &refusal{d.Sentence}
 		}
