@@ -91,8 +91,8 @@ type Access struct {
 	root      *Reader // the administrator
 	stranger  *Reader // anonymous
 	decisions *decisions
-	clients   *throttle[netip.Addr]
-	ids       *throttle[string]
+	clients   *throttle
+	nobody    token // stands for a token that does not exist
 	refusals  *prometheus.CounterVec
 
 	changing   sync.Mutex    // held by whoever changes tokens or owners, from reading them to having replaced them
@@ -111,7 +111,10 @@ type Access struct {
 type token struct {
 	Token            // never changed, only replaced
 	sum   sumOfToken // of its text
-	use   *use       // the same for all versions of this token
+
+	// These are the same for all versions of the token.
+	use     *use
+	guesses *guesses
 }
 
 type sumOfToken = [sha256.Size]byte
@@ -124,7 +127,7 @@ func New(o Options) (*Access, error) {
 	}
 	a := &Access{
 		o: o, root: o.administrator(), stranger: o.anonymous(), decisions: newDecisions(),
-		clients: newThrottle[netip.Addr](guessBurst, o.Now), ids: newThrottle[string](guessesPerID, o.Now),
+		clients: newThrottle(o.Now), nobody: token{guesses: &guesses{}},
 		refusals: promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 			Name: "stasis_access_refusals_total",
 			Help: "Requests refused because of their token, by reason: missing, malformed, wrong, expired, revoked, suspended, limited.",

@@ -51,7 +51,7 @@ func (a *Access) decide(r *http.Request, header string, now time.Time) (*Reader,
 	if presented == "" {
 		return a.visitor()
 	}
-	rd, err := a.check(r.Context(), network(origin.ClientAddr(r, a.o.TrustedProxies)), presented, now)
+	rd, err := a.check(r.Context(), origin.ClientAddr(r, a.o.TrustedProxies), presented, now)
 	if err != nil {
 		return nil, err
 	}
@@ -105,13 +105,12 @@ func (a *Access) tokenOf(id string, sum sumOfToken, now time.Time) (*Reader, err
 	t, known := a.tokens[id]
 	a.mu.RUnlock()
 	if !known {
-		t = &nobody
+		t = &a.nobody
 	}
-	wait := a.ids.wait(id)
-	right := subtle.ConstantTimeCompare(sum[:], t.sum[:]) == 1 && known
+	right := subtle.ConstantTimeCompare(sum[:], t.sum[:]) == 1
+	wait := t.guesses.count(now, !right)
 	switch {
-	case !right:
-		a.ids.failed(id)
+	case !right || !known:
 		return nil, nil
 	case wait > 0:
 		return nil, a.slowed(wait)
@@ -138,9 +137,6 @@ func (a *Access) tokenOf(id string, sum sumOfToken, now time.Time) (*Reader, err
 	}
 	return a.o.reader(t.Token, owner, t.use), nil
 }
-
-// nobody stands for a token that does not exist.
-var nobody = token{}
 
 func (a *Access) slowed(wait time.Duration) error {
 	if wait == 0 {

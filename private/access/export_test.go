@@ -2,6 +2,7 @@ package access
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 
 	"stasis/store"
@@ -15,6 +16,7 @@ var (
 	Both           = both
 	Either         = either
 	ParsePattern   = parsePattern
+	Has            = pattern.has
 )
 
 // Resealed is a whole token that differs from text in the character at i.
@@ -29,6 +31,18 @@ func Resealed(text string, i int) string {
 
 // Stranger is a whole token that nobody has.
 func Stranger() string { return newSecret(RoleRead, random(idLength)) }
+
+// ReasonOf is why somebody was refused.
+func ReasonOf(err error) string {
+	var denied *Denied
+	if errors.As(err, &denied) {
+		return denied.Reason
+	}
+	return ""
+}
+
+// Forget empties the memory of decisions.
+func (a *Access) Forget() { a.decisions.cache.Purge() }
 
 // Stored is the record of a token.
 func Stored(t testing.TB, st *store.Store, id string) string {

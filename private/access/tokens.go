@@ -28,7 +28,7 @@ var (
 func (a *Access) load() error {
 	return a.o.Store.View(func(tx *store.Tx) error {
 		err := tokenTable.Scan(tx, nil, func(_ []string, rec tokenRecord) error {
-			t := &token{Token: rec.Token, sum: sumOfToken(rec.SHA256), use: &use{}}
+			t := &token{Token: rec.Token, sum: sumOfToken(rec.SHA256), use: &use{}, guesses: &guesses{}}
 			switch used, err := useTable.Get(tx, rec.ID); {
 			case err == nil:
 				t.use.restore(used)
@@ -68,17 +68,17 @@ func (a *Access) CreateToken(t Token) (Token, string, error) {
 	if t.Owner != "" && !known {
 		return Token{}, "", &absent{"customer", t.Owner}
 	}
-	return a.issue(t, &use{})
+	return a.issue(token{Token: t, use: &use{}, guesses: &guesses{}})
 }
 
 // issue gives t a new text. It is called with changing held.
-func (a *Access) issue(t Token, u *use) (Token, string, error) {
+func (a *Access) issue(t token) (Token, string, error) {
 	text := newSecret(t.Role, t.ID)
-	n := &token{Token: t, sum: sha256.Sum256([]byte(text)), use: u}
-	if err := a.putToken(n); err != nil {
+	t.sum = sha256.Sum256([]byte(text))
+	if err := a.putToken(&t); err != nil {
 		return Token{}, "", fmt.Errorf("keep the token %s: %w", t.ID, err)
 	}
-	return n.shown(), text, nil
+	return t.shown(), text, nil
 }
 
 // putToken makes a token durable and lets it count.
@@ -107,9 +107,9 @@ func (a *Access) RotateToken(id string) (Token, string, error) {
 	if !t.RevokedAt.IsZero() {
 		return Token{}, "", &conflict{"The token was revoked and cannot be used again; make a new one."}
 	}
-	rotated := t.Token
+	rotated := *t
 	rotated.RotatedAt = a.o.Now().UTC().Truncate(time.Second)
-	return a.issue(rotated, t.use)
+	return a.issue(rotated)
 }
 
 // RevokeToken ends a token for ever. The record of it stays. Revoking it again changes nothing.
