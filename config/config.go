@@ -11,6 +11,7 @@ import (
 type Config struct {
 	Server  Server
 	Admin   Admin
+	Access  Access
 	Proxy   Proxy
 	Private Private
 	Store   Store
@@ -66,6 +67,24 @@ type Admin struct {
 
 	// Whether /metrics is answered without the admin token.
 	MetricsPublic bool `setting:"METRICS_PUBLIC" default:"true"`
+
+	// For how many days the audit log keeps what administrators did. 0 keeps everything.
+	AuditRetention int `setting:"AUDIT_LOG_RETENTION_DAYS" default:"0" min:"0" max:"36500"`
+}
+
+// Access is who may read.
+type Access struct {
+	// What clients without a token get: true is everything, public-only hides private packages from them, false
+	// asks everybody for a token.
+	PublicRead string `setting:"PUBLIC_READ" default:"public-only" oneof:"true|false|public-only"`
+
+	// The key that credentials of sources are encrypted with: 256 bits as 64 hex digits, which openssl rand -hex 32
+	// makes. Without it none can be stored. Keep a copy elsewhere: what it encrypted is lost with it.
+	EncryptionKey Secret `setting:"ENCRYPTION_KEY" default:""`
+
+	// The key before ENCRYPTION_KEY. At a start everything that it encrypted is encrypted with the new one, after
+	// which this setting can be removed.
+	EncryptionKeyOld Secret `setting:"ENCRYPTION_KEY_OLD" default:""`
 }
 
 // Proxy is how Packagist is asked, recorded and served.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,6 +62,9 @@ func (c Config) mistakes(sources map[string]string) Mistakes {
 	}
 	check("ADMIN_TOKEN", checkToken(c.Admin.Token.Reveal()))
 	check("ADMIN_TOKEN_HASH", checkTokenHash(c.Admin.TokenHash.Reveal()))
+	check("ENCRYPTION_KEY", checkKey(c.Access.EncryptionKey.Reveal()))
+	check("ENCRYPTION_KEY_OLD", checkKey(c.Access.EncryptionKeyOld.Reveal()))
+	check("ENCRYPTION_KEY_OLD", checkPair(c.Access.EncryptionKeyOld.Reveal(), c.Access.EncryptionKey.Reveal(), "ENCRYPTION_KEY"))
 	check("PROXY_PACKAGIST_URL", checkURL(c.Proxy.PackagistURL, false))
 	check("PROXY_USER_AGENT", checkUserAgent(c.Proxy.UserAgent))
 	check("PROXY_ALLOWED_HOSTS", checkEach(c.Proxy.AllowedHosts, isHost, "a list of host names, *.domain, addresses (each with a port or without) and CIDR ranges"))
@@ -142,6 +146,13 @@ func checkTokenHash(hash string) error {
 	sum, sumErr := base64.RawStdEncoding.DecodeString(m[5])
 	if saltErr != nil || sumErr != nil || len(salt) < 8 || len(sum) < 16 || m[2] == "0" || m[3] == "0" {
 		return errors.New("must be a whole argon2id hash, with a salt of at least 8 and a hash of at least 16 bytes")
+	}
+	return nil
+}
+
+func checkKey(text string) error {
+	if raw, err := hex.DecodeString(text); err != nil || text != "" && len(raw) != 32 {
+		return errors.New("must be 256 bits as 64 hex digits, as openssl rand -hex 32 makes them")
 	}
 	return nil
 }

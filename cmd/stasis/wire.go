@@ -53,7 +53,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 		return nil, nil, errors.Join(err, st.Close())
 	}
 	doors, err := access.New(access.Options{
-		Store: st, Anonymous: access.PublicReadAll,
+		Store: st, Anonymous: access.Policy(cfg.Access.PublicRead),
 		AdminToken: cfg.Admin.Token.Reveal(), AdminTokenHash: cfg.Admin.TokenHash.Reveal(),
 		Private: names.Has, Settle: cfg.Proxy.SnapshotSettle, TrustedProxies: cfg.Server.TrustedProxies,
 		Registerer: reg, Logger: logger,
