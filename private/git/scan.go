@@ -350,6 +350,9 @@ func (s *scan) manifest(blob string) (manifest, error) {
 		m.err = fmt.Errorf("its composer.json is not valid: %w", err)
 	} else if len(m.object) == 0 {
 		m.err = errors.New("its composer.json is empty")
+	} else if err := composer.CheckManifest(m.object.With("name", text("the/name")).Without("version")); err != nil {
+		// The name and the version may come from elsewhere, and are looked at there.
+		m.err = fmt.Errorf("its composer.json would end the run of a client: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	s.manifests[blob] = m
 	return m, nil

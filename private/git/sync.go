@@ -122,9 +122,6 @@ func (r *Repository) clone(ctx context.Context, to remote) error {
 	if err := r.git.bounded(ctx, fresh, c); err != nil {
 		return err
 	}
-	if err := r.git.tooLarge(fresh); err != nil {
-		return err
-	}
 	if err := os.Rename(fresh, r.dir); err != nil {
 		return err
 	}
@@ -165,8 +162,12 @@ func (r *Repository) clearPartialPacks() {
 // sizeCheck is how often a fetch is measured. A fast disk takes some hundred megabytes meanwhile.
 const sizeCheck = 250 * time.Millisecond
 
-// bounded runs git while it fills a folder, and ends it when the folder becomes too large.
+// bounded runs git while it fills a folder, and ends it when the folder becomes too large. What is
+// too large already is not filled.
 func (g *Git) bounded(ctx context.Context, dir string, c call) error {
+	if err := g.tooLarge(dir); err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	watched := make(chan struct{})
@@ -189,6 +190,9 @@ func (g *Git) bounded(ctx context.Context, dir string, c call) error {
 	_, err := g.output(ctx, c)
 	stop(nil)
 	<-watched
+	if err == nil {
+		err = g.tooLarge(dir)
+	}
 	return err
 }
 

@@ -15,13 +15,14 @@ import (
 
 // origin is a repository of a host, made with git.
 type origin struct {
-	t   testing.TB
-	dir string // bare
+	t       testing.TB
+	dir     string // bare
+	commits int
 }
 
 func newOrigin(t testing.TB) *origin {
 	t.Helper()
-	o := &origin{t, filepath.Join(t.TempDir(), "acme.git")}
+	o := &origin{t: t, dir: filepath.Join(t.TempDir(), "acme.git")}
 	o.git("init", "--quiet", "--bare", "--initial-branch=main", o.dir)
 	return o
 }
@@ -58,10 +59,10 @@ const when = 1_700_000_000
 func (o *origin) commit(branch string, f files) string {
 	o.t.Helper()
 	var b bytes.Buffer
-	n := len(strings.Fields(o.git("rev-list", "--all")))
-	fmt.Fprintf(&b, "commit refs/heads/%s\ncommitter A <a@acme.test> %d +0000\ndata 1\nc\n", branch, when+60*n)
-	if o.git("for-each-ref", "refs/heads/"+branch) != "" {
-		fmt.Fprintf(&b, "from refs/heads/%s^0\n", branch)
+	fmt.Fprintf(&b, "commit refs/heads/%s\nmark :1\ncommitter A <a@acme.test> %d +0000\ndata 1\nc\n", branch, when+60*o.commits)
+	o.commits++
+	if parent, err := os.ReadFile(filepath.Join(o.dir, "refs", "heads", branch)); err == nil {
+		fmt.Fprintf(&b, "from %s", parent)
 	}
 	b.WriteString("deleteall\n")
 	for name, content := range f {
@@ -77,8 +78,13 @@ func (o *origin) commit(branch string, f files) string {
 		}
 		fmt.Fprintf(&b, "M %s inline %q\ndata %d\n%s\n", mode, name, len(content), content)
 	}
-	o.feed(&b, "fast-import", "--quiet", "--force")
-	return o.git("rev-parse", "refs/heads/"+branch)
+	marks := filepath.Join(o.dir, "marks")
+	o.feed(&b, "fast-import", "--quiet", "--force", "--export-marks="+marks)
+	line, err := os.ReadFile(marks)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return strings.TrimSpace(strings.TrimPrefix(string(line), ":1 "))
 }
 
 func (o *origin) tag(name, at string) { o.git("update-ref", "refs/tags/"+name, at) }
@@ -114,11 +120,11 @@ func open(t testing.TB, g *git.Git, url string, c git.Credentials) *git.Reposito
 func mirror(t testing.TB, o *origin, change ...func(*git.Options)) *git.Repository {
 	t.Helper()
 	r := open(t, newGit(t, change...), o.dir, git.Credentials{})
-	sync(t, r)
+	synced(t, r)
 	return r
 }
 
-func sync(t testing.TB, r *git.Repository) git.Changes {
+func synced(t testing.TB, r *git.Repository) git.Changes {
 	t.Helper()
 	changes, err := r.Sync(t.Context())
 	if err != nil {
