@@ -24,6 +24,7 @@ var mayKnow = map[string][]string{
 	"private/artifact": {"proxy/archive", "proxy/composer"},
 	"private/git":      {"proxy/composer", "proxy/upstream"},
 	"private/webhook":  {},
+	"private/satis":    {},
 	"proxy":            {"proxy", "store"},
 	"proxy/archive":    {},
 	"proxy/composer":   {},
