@@ -23,6 +23,7 @@ var mayKnow = map[string][]string{
 	"private/access":   {"proxy/composer", "proxy/origin", "store"},
 	"private/artifact": {"proxy/archive", "proxy/composer"},
 	"private/git":      {"proxy/composer", "proxy/upstream"},
+	"private/remote":   {"proxy/composer", "proxy/history", "proxy/upstream"},
 	"private/webhook":  {},
 	"private/satis":    {},
 	"proxy":            {"proxy", "store"},

@@ -97,6 +97,16 @@ func (d *Document) readVersions(s *scanner, depth int) error {
 	return s.elements(depth, one)
 }
 
+// ParseVersions reads the versions of one package as repositories of every age write them: a list, or an object with any
+// keys. What a version holds is not looked at. The versions share memory with value.
+func ParseVersions(value []byte) ([]Object, error) {
+	var d Document
+	if err := scan(value, func(s *scanner) error { return d.readVersions(s, 2) }); err != nil {
+		return nil, fmt.Errorf("versions of a package: %w", err)
+	}
+	return d.Versions, nil
+}
+
 // check walks the versions for what every one of them must have.
 func (d *Document) check() error {
 	var named, versioned bool

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -154,4 +155,14 @@ func (c *Client) header(k *call, u *url.URL) http.Header {
 		h.Set("Authorization", "Basic "+basic(k.user.Username(), password))
 	}
 	return h
+}
+
+// PastCaches returns a URL for what u names that no cache on the way holds an answer for, since
+// nobody asked for it before: caches tell answers apart by the whole URL.
+func PastCaches(u string, now time.Time) string {
+	sep := "?"
+	if strings.Contains(u, "?") {
+		sep = "&"
+	}
+	return fmt.Sprintf("%s%sfresh=%d", u, sep, now.UnixNano())
 }
