@@ -71,7 +71,7 @@ func (p *parser) attach(key string, r composer.Object, src *Source) bool {
 		return true // a path, or user@host:path, which has no room for a secret
 	}
 	u, err := url.Parse(src.URL)
-	if err != nil {
+	if err != nil || u.Scheme == "" || u.Host == "" && u.Scheme != "file" {
 		p.lost(key, "%s is left out: the address cannot be read.", withoutUser(src.URL))
 		return false
 	}
@@ -136,7 +136,7 @@ func (p *parser) options(key string, options composer.Object, src *Source) {
 // withoutUser is an address that may be shown.
 func withoutUser(address string) string {
 	u, err := url.Parse(address)
-	if err != nil || u.User == nil {
+	if err != nil || u.User == nil || u.Scheme == "" {
 		if _, rest, ok := strings.Cut(address, "://"); ok && strings.Contains(rest, "@") {
 			return "(an address with credentials)"
 		}

@@ -29,9 +29,11 @@ type Push struct {
 
 // Ref is a branch or a tag that was pushed.
 type Ref struct {
-	Name     string // whole: refs/heads/… or refs/tags/…
-	Old, New string // commit ids; Old is empty for a new one, New for a deleted one, both where unknown
-	Deleted  bool
+	Name string `json:"name"` // whole: refs/heads/… or refs/tags/…
+	// Old and New are commit ids. Old is empty for a new ref, New for a deleted one, both where unknown.
+	Old     string `json:"old,omitempty"`
+	New     string `json:"new,omitempty"`
+	Deleted bool   `json:"deleted,omitempty"`
 }
 
 // Tag reports whether the ref is a tag.

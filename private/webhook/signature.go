@@ -125,29 +125,16 @@ func verifyStandard(keys [][]byte, h http.Header, body []byte, now time.Time) (i
 // maxSignatures is how many signatures of one delivery are looked at. Two stand there while a secret is replaced.
 const maxSignatures = 8
 
-// tokenOf finds the secret of a generic delivery: in X-Stasis-Token, as a bearer token, or as the password of any user.
-func tokenOf(h http.Header) string {
+// Token finds the secret of a delivery that is not signed: in X-Stasis-Token, as a bearer token, as the password of any
+// user, or in the query of the address, where Packeton's and Packagist's hooks have it, as token=user:secret, token=secret,
+// or apiToken=secret beside a username. Such an address is a secret itself.
+func Token(h http.Header, q url.Values) string {
 	if t := h.Get("X-Stasis-Token"); t != "" {
 		return t
 	}
-	scheme, rest, _ := strings.Cut(h.Get("Authorization"), " ")
-	switch strings.ToLower(scheme) {
-	case "bearer":
-		return strings.TrimSpace(rest)
-	case "basic":
-		b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
-		if err != nil {
-			return ""
-		}
-		_, password, _ := strings.Cut(string(b), ":")
-		return password
+	if t := authorized(h.Get("Authorization")); t != "" {
+		return t
 	}
-	return ""
-}
-
-// QueryToken finds the secret in the query of an address, where Packeton's and Packagist's hooks put it: as
-// token=user:secret or token=secret, or as apiToken beside a username. Such an address is a secret itself.
-func QueryToken(q url.Values) string {
 	if t := q.Get("apiToken"); t != "" && q.Get("username") != "" {
 		return t
 	}
@@ -156,4 +143,21 @@ func QueryToken(q url.Values) string {
 		return secret
 	}
 	return t
+}
+
+func authorized(header string) string {
+	scheme, rest, _ := strings.Cut(header, " ")
+	rest = strings.TrimSpace(rest)
+	switch strings.ToLower(scheme) {
+	case "bearer":
+		return rest
+	case "basic":
+		b, err := base64.StdEncoding.DecodeString(rest)
+		if err != nil {
+			return ""
+		}
+		_, password, _ := strings.Cut(string(b), ":")
+		return password
+	}
+	return ""
 }

@@ -207,45 +207,36 @@ func TestDeliveriesWithoutAUsableNameAreRefused(t *testing.T) {
 	}
 }
 
-func TestGenericDeliveriesCarryTheSecretItself(t *testing.T) {
-	for _, c := range []struct {
-		h    http.Header
-		want error
-	}{
-		{header("X-Stasis-Token", "hush"), nil},
-		{header("Authorization", "Bearer hush"), nil},
-		{header("Authorization", "bearer  hush "), nil},
-		{header("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("anybody:hush"))), nil},
-		{header("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("hush:"))), webhook.ErrUnsigned},
-		{header("Authorization", "Basic hush"), webhook.ErrUnsigned},
-		{header("Authorization", "hush"), webhook.ErrUnsigned},
-		{header("X-Gitlab-Token", "hush"), webhook.ErrUnsigned},
-		{header("X-Stasis-Token", "hush1"), webhook.ErrSignature},
-		{header("X-Stasis-Token", "hus"), webhook.ErrSignature},
-		{header(), webhook.ErrUnsigned},
-	} {
-		if _, err := webhook.Verify(webhook.Generic, [][]byte{[]byte("hush")}, c.h, nil, time.Now()); !errors.Is(err, c.want) || c.want == nil && err != nil {
-			t.Errorf("%v: got %v, want %v", c.h, err, c.want)
-		}
+func TestTokensAreFoundWherePeopleAndPacketonPutThem(t *testing.T) {
+	basic := func(s string) http.Header {
+		return header("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(s)))
 	}
-}
-
-func TestQueryTokenReadsTheFormsOfPacketonAndPackagist(t *testing.T) {
-	for query, want := range map[string]string{
-		"token=admin:secret":                     "secret",
-		"token=whk_0123456789":                   "whk_0123456789",
-		"username=admin&apiToken=secret":         "secret",
-		"apiToken=secret":                        "",
-		"token=admin:with:colons":                "with:colons",
-		"token=":                                 "",
-		"composer_package_name=acme/lib&token=x": "x",
+	for _, c := range []struct {
+		h           http.Header
+		query, want string
+	}{
+		{header("X-Stasis-Token", "hush"), "token=another", "hush"},
+		{header("Authorization", "Bearer hush"), "", "hush"},
+		{header("Authorization", "bearer  hush "), "", "hush"},
+		{basic("anybody:hush"), "", "hush"},
+		{basic("hush:"), "", ""},
+		{header("Authorization", "Basic hush"), "", ""},
+		{header("Authorization", "hush"), "", ""},
+		{header("X-Gitlab-Token", "hush"), "", ""},
+		{header(), "token=admin:hush", "hush"},
+		{header(), "token=whk_0123456789", "whk_0123456789"},
+		{header(), "username=admin&apiToken=hush", "hush"},
+		{header(), "apiToken=hush", ""},
+		{header(), "token=admin:with:colons", "with:colons"},
+		{header(), "token=", ""},
+		{header(), "composer_package_name=acme/lib&token=x", "x"},
 	} {
-		q, err := url.ParseQuery(query)
+		q, err := url.ParseQuery(c.query)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := webhook.QueryToken(q); got != want {
-			t.Errorf("%s: got %q, want %q", query, got, want)
+		if got := webhook.Token(c.h, q); got != c.want {
+			t.Errorf("%v %s: got %q, want %q", c.h, c.query, got, c.want)
 		}
 	}
 }
@@ -261,8 +252,21 @@ func TestParseProvider(t *testing.T) {
 			t.Errorf("%q is a provider", s)
 		}
 	}
-	if _, err := webhook.Verify("svn", [][]byte{[]byte("x")}, header(), nil, time.Now()); err == nil {
-		t.Error("an unknown provider is believed")
+	for _, p := range []webhook.Provider{webhook.Generic, "svn"} {
+		if _, err := webhook.Verify(p, [][]byte{[]byte("x")}, header("X-Stasis-Token", "x", "Authorization", "Bearer x"), nil, time.Now()); err == nil {
+			t.Errorf("%s is believed", p)
+		}
+	}
+}
+
+func TestRecognize(t *testing.T) {
+	for _, s := range schemes {
+		if got := webhook.Recognize(s.sign(s.secret, "{}", time.Now())); got != s.provider {
+			t.Errorf("%s: got %s", s.name, got)
+		}
+	}
+	if got := webhook.Recognize(header("User-Agent", "GitHub-Hookshot/1")); got != webhook.Generic {
+		t.Errorf("without an event: got %s", got)
 	}
 }
 
@@ -270,7 +274,7 @@ func TestParseProvider(t *testing.T) {
 func FuzzVerify(f *testing.F) {
 	f.Add("github", "X-Hub-Signature-256", "sha256=00", "X-GitHub-Delivery", "1", []byte("{}"))
 	f.Add("gitlab", "Webhook-Signature", "v1,AA==", "Webhook-Timestamp", "1800000000", []byte("{}"))
-	f.Add("generic", "Authorization", "Basic eDp5", "X", "1", []byte("{}"))
+	f.Add("forgejo", "X-Forgejo-Signature", "00", "X-Forgejo-Delivery", "1", []byte("{}"))
 	f.Add("bitbucket", "X-Hub-Signature", "sha256=", "X-Request-Id", "1", []byte{})
 	secret := []byte("a secret that no fuzzer finds")
 	f.Fuzz(func(t *testing.T, provider, name, value, name2, value2 string, body []byte) {

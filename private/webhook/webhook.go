@@ -42,13 +42,27 @@ func ParseProvider(s string) (Provider, error) {
 	return "", fmt.Errorf("%.40q is not a webhook provider; there are github, gitlab, gitea, forgejo, bitbucket and generic", s)
 }
 
+// Recognize tells by its headers which provider sent a delivery whose sender is known by a token. Whoever relies on the
+// signature must not ask it: the sender would choose the scheme.
+func Recognize(h http.Header) Provider {
+	for _, p := range []struct {
+		header   string
+		provider Provider
+	}{{"X-Forgejo-Event", Forgejo}, {"X-Gitea-Event", Gitea}, {"X-Gitlab-Event", GitLab}, {"X-Event-Key", Bitbucket}, {"X-GitHub-Event", GitHub}} {
+		if h.Get(p.header) != "" {
+			return p.provider
+		}
+	}
+	return Generic
+}
+
 // Delivery says which delivery this is.
 type Delivery struct {
 	// ID is the same when a provider sends a delivery again. It is not signed, except by GitLab's new scheme: who remembers
 	// it stops repetitions, not somebody who recorded a delivery and renames it. Empty when the provider gives none, which
-	// only GitLab's old scheme and the generic one do.
+	// only old versions of GitLab do.
 	ID    string
-	Event string // in the provider's words; empty for the generic provider
+	Event string // in the provider's words
 }
 
 // Why a delivery was not accepted. What is known of it beyond that stays in the log of the provider.
@@ -96,16 +110,13 @@ func Verify(p Provider, secrets [][]byte, h http.Header, body []byte, now time.T
 	case GitLab:
 		d.Event = h.Get("X-Gitlab-Event")
 		d.ID, err = verifyGitLab(secrets, h, body, now)
-	case Generic:
-		d.ID = h.Get("Idempotency-Key")
-		err = verifyToken(secrets, tokenOf(h))
-	default:
-		return Delivery{}, fmt.Errorf("%.40q is not a webhook provider", p)
+	default: // generic deliveries carry a token, see Token
+		return Delivery{}, fmt.Errorf("nothing is signed by the webhook provider %.40q", p)
 	}
 	if err != nil {
 		return Delivery{}, err
 	}
-	if d.ID == "" && p != GitLab && p != Generic || !plain(d.ID) || !plain(d.Event) {
+	if d.ID == "" && p != GitLab || !plain(d.ID) || !plain(d.Event) {
 		return Delivery{}, ErrNoID
 	}
 	return d, nil
