@@ -201,20 +201,19 @@ func (p *Proxy) currentAnswer(ctx context.Context, q question) (*entry, []string
 		p.askBehind(q, st.Checked)
 		return e, cacheStale, nil
 	case refreshFirst:
-		if p.now().UnixNano() < p.slowUntil.Load() {
+		if !p.slow.wait(p.now()) {
 			p.askBehind(q, st.Checked)
 			return e, cacheStale, nil
 		}
 		wait, cancel := context.WithTimeout(ctx, p.o.RevalidateWait)
 		defer cancel()
 		fresh, err := p.askAnswer(wait, q, st.Checked)
-		switch {
-		case err == nil:
-			return fresh, cacheRefresh, nil
-		case ctx.Err() != nil:
+		if ctx.Err() != nil && err != nil {
 			return nil, nil, ctx.Err()
-		case wait.Err() != nil:
-			p.slowUntil.Store(p.now().Add(slowPause).UnixNano())
+		}
+		p.slow.was(err != nil && wait.Err() != nil, p.now())
+		if err == nil {
+			return fresh, cacheRefresh, nil
 		}
 		return e, cacheStale, nil
 	}

@@ -109,22 +109,19 @@ func (p *Proxy) current(ctx context.Context, f composer.File, e *entry) (*entry,
 		p.refreshBehind(f, seen)
 		return e, cacheStale, nil
 	case refreshFirst:
-		if p.now().UnixNano() < p.slowUntil.Load() {
+		if !p.slow.wait(p.now()) {
 			p.refreshBehind(f, seen)
 			return e, cacheStale, nil
 		}
 		wait, cancel := context.WithTimeout(ctx, p.o.RevalidateWait)
 		defer cancel()
 		fresh, err := p.refresh(wait, f, history.Demand, seen)
-		switch {
-		case err == nil:
-			return p.entryOf(f, fresh), cacheRefresh, nil
-		case ctx.Err() != nil:
+		if ctx.Err() != nil && err != nil {
 			return nil, nil, ctx.Err()
-		case wait.Err() != nil:
-			// Upstream is slow. One client in a while finds that out; the
-			// others are not made to wait for it.
-			p.slowUntil.Store(p.now().Add(slowPause).UnixNano())
+		}
+		p.slow.was(err != nil && wait.Err() != nil, p.now())
+		if err == nil {
+			return p.entryOf(f, fresh), cacheRefresh, nil
 		}
 		return e, cacheStale, nil
 	}
@@ -178,10 +175,6 @@ func (p *Proxy) verdict(e *entry) verdict {
 	}
 	return p.o.judge(e.state.Load(), now)
 }
-
-// slowPause is how long clients are not made to wait for revalidations after
-// upstream exceeded RevalidateWait.
-const slowPause = 30 * time.Second
 
 // entryOf returns the hot entry of f, or a new one for the given state. What
 // was just seen may be the reason to hold the package, which then counts.

@@ -3,6 +3,8 @@ package proxy_test
 import (
 	"bytes"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,7 +118,8 @@ func TestUnchangedIsConfirmedWithoutABody(t *testing.T) {
 }
 
 func TestOldAnswersWaitForUpstreamALittle(t *testing.T) {
-	w := newRig(t, func(s *settings) { s.proxy.RevalidateWait = 50 * time.Millisecond })
+	const wait = 300 * time.Millisecond
+	w := newRig(t, func(s *settings) { s.proxy.RevalidateWait = wait })
 	w.publish("1.0.0", "")
 	w.want(lib, 200, missed)
 	w.Advance(24 * time.Hour)
@@ -124,7 +127,7 @@ func TestOldAnswersWaitForUpstreamALittle(t *testing.T) {
 	held := w.up.Hang("/p2/acme/lib.json")
 	begun := time.Now()
 	a := w.want(lib, 200, stale)
-	if waited := time.Since(begun); waited < 50*time.Millisecond {
+	if waited := time.Since(begun); waited < wait {
 		t.Errorf("the first client waited %v, want RevalidateWait", waited)
 	}
 	if a.header.Get("Warning") == "" {
@@ -135,10 +138,27 @@ func TestOldAnswersWaitForUpstreamALittle(t *testing.T) {
 	for range 20 {
 		w.want(lib, 200, stale)
 	}
-	if waited := time.Since(begun); waited > 500*time.Millisecond {
+	if waited := time.Since(begun); waited > 10*wait {
 		t.Errorf("20 further clients waited %v together", waited)
 	}
 	w.asked("/p2/acme/lib.json", 2)
+	// When the pause is over, one client finds out that upstream is still slow.
+	w.Advance(time.Minute)
+	var slow atomic.Int64
+	var clients sync.WaitGroup
+	for range 20 {
+		clients.Go(func() {
+			begun := time.Now()
+			w.want(lib, 200, stale)
+			if time.Since(begun) >= wait {
+				slow.Add(1)
+			}
+		})
+	}
+	clients.Wait()
+	if n := slow.Load(); n != 1 {
+		t.Errorf("%d of 20 clients waited, want 1", n)
+	}
 	held.Remove()
 	w.await("/p2/acme/lib.json", 2)
 	if got := versions(t, w.want(lib, 200, hit).body); joined(got) != "1.1.0 1.0.0" {

@@ -138,7 +138,7 @@ type Proxy struct {
 	flights   singleflight.Group // one fetch or one rendering per key
 	downloads downloads
 	endpoints atomic.Pointer[endpoints]
-	slowUntil atomic.Int64 // Unix ns; upstream kept a client waiting too long lately
+	slow      patience // upstream kept a client waiting too long lately
 	stats     *stats
 	alerts    *alerts
 	health    health
