@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
@@ -89,7 +90,11 @@ func (d *daemon) crowd(n int, path string) <-chan crowded {
 			var once sync.Once
 			gone := func() { once.Do(sent.Done) }
 			defer gone()
-			ctx := httptrace.WithClientTrace(d.t.Context(), &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { gone() }})
+			var first time.Time
+			ctx := httptrace.WithClientTrace(d.t.Context(), &httptrace.ClientTrace{
+				WroteRequest:         func(httptrace.WroteRequestInfo) { gone() },
+				GotFirstResponseByte: func() { first = time.Now() },
+			})
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.probe()+strings.TrimPrefix(path, d.probe()), nil)
 			if err != nil {
 				out <- crowded{err: err}
@@ -103,7 +108,7 @@ func (d *daemon) crowd(n int, path string) <-chan crowded {
 			defer resp.Body.Close()
 			sum := sha256.New()
 			size, err := io.Copy(sum, resp.Body)
-			out <- crowded{status: resp.StatusCode, size: size, digest: hex.EncodeToString(sum.Sum(nil)), err: err}
+			out <- crowded{status: resp.StatusCode, size: size, digest: hex.EncodeToString(sum.Sum(nil)), first: first, err: err}
 		}()
 	}
 	sent.Wait()
@@ -115,6 +120,7 @@ type crowded struct {
 	status int
 	size   int64
 	digest string
+	first  time.Time // when its first byte came
 	err    error
 }
 

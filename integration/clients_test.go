@@ -352,31 +352,6 @@ func TestAProjectCanNameStasisItself(t *testing.T) {
 	}
 }
 
-// TestClientsSurviveUpstreamTrouble runs cold clients while upstream fails in
-// ways that are not just absence.
-func TestClientsSurviveUpstreamTrouble(t *testing.T) {
-	s := standin.Start(t, standin.Options{})
-	made(s)
-	d := start(t, s, hasty...)
-	first := project(t, requiring("acme/a", "^1.0"))
-	client(t, d.url).run(first, "update", "--no-progress")
-	want := readLock(t, filepath.Join(first, "composer.lock")).identity()
-	for name, cause := range map[string]func(){
-		"silent": func() { s.Hang("*") }, "503": func() { s.Fault("*", standin.Status(503)) }, "429": func() { s.Fault("*", standin.Status(429, "Retry-After", "31536000")) },
-		"a page": func() { s.Fault("*", standin.HTML()) }, "404 for everything": func() { s.Fault("*", standin.Status(404)) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Cleanup(s.Heal)
-			cause()
-			dir := project(t, requiring("acme/a", "^1.0"))
-			client(t, d.url).run(dir, "update", "--no-progress")
-			if got := readLock(t, filepath.Join(dir, "composer.lock")).identity(); got != want {
-				t.Errorf("the lock differs:\n%s", diff(got, want))
-			}
-		})
-	}
-}
-
 // TestClientsOverTLS lets Composer insist on a certificate, which brings HTTP/2.
 func TestClientsOverTLS(t *testing.T) {
 	everyComposer(t, func(t *testing.T, command string) {

@@ -15,11 +15,14 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"stasis/integration/promise"
 	"stasis/integration/standin"
 )
 
@@ -131,26 +134,57 @@ func TestC39ConnectionsAreKeptAndShared(t *testing.T) {
 	}
 }
 
+// TestC40OneUpstreamRequestForManyClients sends a crowd for a document nobody has, for one that has to be asked for again,
+// and for an archive. Upstream says nothing until all of them are there.
 func TestC40OneUpstreamRequestForManyClients(t *testing.T) {
-	for _, n := range []int{12, 200} {
-		s, d := pair(t)
-		made(s)
-		gate := s.Hold("/p2/acme/a.json")
-		replies := d.crowd(n, "/p2/acme/a.json")
-		if err := gate.Wait(within(t), 1); err != nil {
-			t.Fatal(err)
-		}
-		gate.Open()
-		first := <-replies
-		for i := 1; i < n; i++ {
-			if r := <-replies; r.err != nil || r.status != 200 || r.digest != first.digest {
-				t.Fatalf("one of %d clients got %+v, another %+v", n, r, first)
+	const n = 500
+	s, d := pair(t, revalidating...)
+	rounds, asked := promise.Rounds(t, 1, 34), 0
+	var first []time.Duration
+	for round := range rounds {
+		name := fmt.Sprintf("acme/crowded%d", round)
+		p := s.Publish(standin.Release{Name: name, Version: "1.0.0", Size: 500_000})
+		for _, c := range []struct{ what, path, upstream string }{
+			{"a cold document", "/p2/" + name + ".json", "/p2/" + name + ".json"},
+			{"a revalidation", "/p2/" + name + ".json", "/p2/" + name + ".json"},
+			{"a cold archive", "/dist-proxy/" + name + "/1.0.0.0/" + p.Reference + ".zip", "/" + name + "/legacy.zip/*"},
+		} {
+			s.Forget()
+			gate := s.Hold(c.upstream)
+			replies := d.crowd(n, c.path)
+			if err := gate.Wait(within(t), 1); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "all of them are in the program", func() bool { return d.metric("stasis_http_requests_in_flight") > n })
+			opened := time.Now()
+			gate.Open()
+			want := ""
+			for range n {
+				r := <-replies
+				if want == "" {
+					want = r.digest
+				}
+				if r.err != nil || r.status != 200 || r.digest != want {
+					t.Fatalf("%s: one of %d clients got %+v, another the digest %s", c.what, n, r, want)
+				}
+				first = append(first, r.first.Sub(opened))
+			}
+			if strings.HasPrefix(c.path, "/dist") && want != digest(p.Archive) {
+				t.Errorf("%s: not the origin's bytes", c.what)
+			}
+			got := s.Requests(c.upstream)
+			if asked += got; got != 1 {
+				t.Errorf("%s: %d clients made %d upstream requests, want 1", c.what, n, got)
 			}
 		}
-		if got := s.Requests("/p2/acme/a.json"); got != 1 {
-			t.Errorf("%d clients made %d upstream requests, want 1", n, got)
-		}
 	}
+	slices.Sort(first)
+	promise.Kept(t, promise.Report{
+		Promise: "L3", Did: fmt.Sprintf("%d clients at once: a cold document, a revalidation, a cold archive", n), Rounds: 3 * rounds,
+		Seen: "the same answer for all", Metric: d.counted(t, "stasis_upstream_requests_total"),
+		Figure: fmt.Sprintf("%d upstream requests for %d crowds; first byte after upstream's: median %s, the last of %d %s", asked, 3*rounds,
+			first[len(first)/2].Round(100*time.Microsecond), n, first[len(first)-1].Round(100*time.Microsecond)),
+	})
 }
 
 func TestC41ABurstRespectsTheUpstreamCeiling(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -37,7 +36,7 @@ func stock(t testing.TB, s *standin.Server, d *daemon, n int, size int64) *shelf
 	sh := &shelf{d: d}
 	for i := range n {
 		name := fmt.Sprintf("shelf/p%d", i)
-		p := s.Publish(standin.Release{Name: name, Version: "1.0.0", Size: size, Description: strings.Repeat("A package on a shelf. ", i%40)})
+		p := s.Publish(standin.Release{Name: name, Version: "1.0.0", Size: size, Description: standin.Noise(name, 2000+i%7*4000)})
 		r := d.get("/p2/"+name+".json", "Accept-Encoding", "gzip")
 		body, err := r.decoded()
 		if err != nil || r.StatusCode != 200 {

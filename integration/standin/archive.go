@@ -8,6 +8,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"sort"
@@ -79,6 +80,11 @@ func noise(seed string, size int64) string {
 	b := make([]byte, size)
 	cipher.NewCTR(block, key[:aes.BlockSize]).XORKeyStream(b, b)
 	return string(b)
+}
+
+// Noise is text of a size that compresses badly, the same for each seed.
+func Noise(seed string, size int) string {
+	return base64.StdEncoding.EncodeToString([]byte(noise(seed, int64(size))))[:size]
 }
 
 // withoutCentralDirectory drops the end of a zip: all entries are there, but

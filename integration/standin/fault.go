@@ -1,6 +1,8 @@
 package standin
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -243,5 +245,64 @@ func CutAt(n int, how Ending) Fault {
 			}
 		}
 		panic(http.ErrAbortHandler)
+	}
+}
+
+// Afresh applies f to the whole answer even if the client has asked only for what is newer.
+func Afresh(f Fault) Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		r.Header.Del("If-Modified-Since")
+		r.Header.Del("If-None-Match")
+		f(w, r, next)
+	}
+}
+
+// CutWire sends the true answer as it goes over the wire, status line and header included, up to the place that at finds
+// in it, and then breaks off: with Reset by a reset, and otherwise by closing the connection.
+func CutWire(at func(answer []byte) int, how Ending) Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		truth := httptest.NewRecorder()
+		next.ServeHTTP(truth, r)
+		answer := truth.Result()
+		answer.Request = r
+		answer.ProtoMajor, answer.ProtoMinor = 1, 1
+		answer.Header.Del("Content-Length")
+		switch answer.ContentLength = int64(truth.Body.Len()); how {
+		case Chunk:
+			answer.ContentLength, answer.TransferEncoding = -1, []string{"chunked"}
+		case Unknown:
+			answer.ContentLength, answer.ProtoMinor, answer.Close = -1, 0, true
+		}
+		var wire bytes.Buffer
+		if err := answer.Write(&wire); err != nil {
+			panic(fmt.Sprintf("standin: an answer that cannot be written: %v", err))
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(fmt.Sprintf("standin: a connection that cannot be cut: %v", err))
+		}
+		defer conn.Close()
+		_, _ = conn.Write(wire.Bytes()[:max(0, min(at(wire.Bytes()), wire.Len()))])
+		if tcp, ok := conn.(*net.TCPConn); ok && how == Reset {
+			_ = tcp.SetLinger(0)
+		}
+	}
+}
+
+// Bytes cuts after n bytes.
+func Bytes(n int) func([]byte) int { return func([]byte) int { return n } }
+
+// HeaderLines cuts after n lines of the header, the status line being the first, and the empty line behind it the last.
+func HeaderLines(n int) func([]byte) int {
+	return func(answer []byte) int {
+		at := 0
+		for range n {
+			i := bytes.Index(answer[at:], []byte("\r\n"))
+			if i < 0 {
+				break
+			}
+			at += i + 2
+		}
+		return at
 	}
 }

@@ -3,6 +3,7 @@ package standin
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -40,6 +41,13 @@ func (s *Server) archiveRoutes() http.Handler {
 
 func (s *Server) root(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
+	st := s.rootState()
+	s.mu.Unlock()
+	s.serveState(w, r, st)
+}
+
+// rootState makes the root document when it is first needed, since the addresses in it are known then.
+func (s *Server) rootState() *state {
 	st := s.reg.files["/packages.json"]
 	if st == nil {
 		body := encode(Object{
@@ -64,8 +72,14 @@ func (s *Server) root(w http.ResponseWriter, r *http.Request) {
 		st = &state{body: body, modified: s.now().UTC().Truncate(time.Second)}
 		s.reg.files["/packages.json"] = st
 	}
-	s.mu.Unlock()
-	s.serveState(w, r, st)
+	return st
+}
+
+// Root is the root document as it is now.
+func (s *Server) Root() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.rootState().body)
 }
 
 // SetRoot replaces the root document.
