@@ -70,7 +70,7 @@ func (b *blobs) load(ctx context.Context) error {
 	foreign := 0
 	var bodies, unreadable []*held
 	err := b.s.view(func(tx *Tx) error {
-		pins, err := tx.each(familyPin, func(item *badger.Item) error {
+		pins, err := tx.each(familyPin, 0, func(item *badger.Item) error {
 			if d, ok := keyDigest(item.Key()); ok {
 				b.index.owners[d]++
 			}
@@ -83,7 +83,7 @@ func (b *blobs) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		records, err := tx.each(familyBlob, func(item *badger.Item) error {
+		records, err := tx.each(familyBlob, 0, func(item *badger.Item) error {
 			if len(bodies)%4096 == 0 && ctx.Err() != nil {
 				return ctx.Err()
 			}

@@ -135,17 +135,34 @@ func (tx *Tx) releaseParts() {
 // the digest; when they do not match, the error is ErrCorrupt, and the next
 // PutDocument writes the document anew.
 func (tx *Tx) Document(d Digest) ([]byte, error) {
-	body, err := tx.document(d)
-	if errors.Is(err, ErrCorrupt) {
-		tx.s.damage.spoil(d)
-	}
+	_, _, body, err := tx.readDocument(d)
 	return body, err
 }
 
-func (tx *Tx) document(d Digest) ([]byte, error) {
+// readDocument is Document, which also returns what is stored.
+func (tx *Tx) readDocument(d Digest) (info documentInfo, packed, body []byte, err error) {
+	if info, packed, err = tx.packedDocument(d); err == nil {
+		body, err = tx.s.codec.unpack(info.codec, packed, info.size)
+		switch {
+		case err != nil:
+			err = tx.damaged("document", d.String(), err.Error())
+		case SumDigest(body) != d:
+			err = tx.damaged("document", d.String(), "it does not match its digest")
+		}
+	}
+	if errors.Is(err, ErrCorrupt) {
+		tx.s.damage.spoil(d)
+	}
+	if err != nil {
+		return info, nil, nil, err
+	}
+	return info, packed, body, nil
+}
+
+func (tx *Tx) packedDocument(d Digest) (documentInfo, []byte, error) {
 	info, err := tx.documentInfo(d)
 	if err != nil {
-		return nil, err
+		return info, nil, err
 	}
 	packed := make([]byte, 0, info.packed)
 	for i := range info.parts {
@@ -157,23 +174,16 @@ func (tx *Tx) document(d Digest) ([]byte, error) {
 			return nil
 		})
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, tx.damaged("document", d.String(), "a part is missing")
+			return info, nil, tx.damaged("document", d.String(), "a part is missing")
 		}
 		if err != nil {
-			return nil, err
+			return info, nil, err
 		}
 	}
 	if int64(len(packed)) != info.packed {
-		return nil, tx.damaged("document", d.String(), "its parts are shorter than its header says")
+		return info, nil, tx.damaged("document", d.String(), "its parts are shorter than its header says")
 	}
-	body, err := tx.s.codec.unpack(info.codec, packed, info.size)
-	if err != nil {
-		return nil, tx.damaged("document", d.String(), err.Error())
-	}
-	if SumDigest(body) != d {
-		return nil, tx.damaged("document", d.String(), "it does not match its digest")
-	}
-	return body, nil
+	return info, packed, nil
 }
 
 // HasDocument reports whether a document is held, without reading it.

@@ -9,12 +9,13 @@ import (
 // What a caller may want to tell apart. Anything that is not there matches
 // fs.ErrNotExist.
 var (
-	ErrNoSpace = errors.New("no space left for the store")
-	ErrCorrupt = errors.New("stored bytes are damaged")
-	ErrLocked  = errors.New("the folder is locked")
-	ErrSchema  = errors.New("the data folder has another format")
-	ErrClosed  = errors.New("the store is closed")
-	ErrPinned  = errors.New("the archive is pinned")
+	ErrNoSpace   = errors.New("no space left for the store")
+	ErrCorrupt   = errors.New("stored bytes are damaged")
+	ErrLocked    = errors.New("the folder is locked")
+	ErrSchema    = errors.New("the data folder has another format")
+	ErrRestoring = errors.New("the data folder is being restored")
+	ErrClosed    = errors.New("the store is closed")
+	ErrPinned    = errors.New("the archive is pinned")
 )
 
 // Stop, returned by the function given to a scan, ends the scan without error.

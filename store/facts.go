@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -60,6 +61,7 @@ type Tx struct {
 	documents docCounter // documents this transaction adds
 	healed    []Digest   // documents it writes anew because they were damaged
 	ahead     bool       // parts were written ahead of this transaction
+	removed   [][]byte   // keys of records it removes, for incremental backups
 }
 
 // View runs fn on a consistent view of the facts. Keep it short: what a view
@@ -116,8 +118,8 @@ func (s *Store) tryUpdate(fn func(tx *Tx) error) error {
 			return fmt.Errorf("update facts: %w", err)
 		}
 	}
-	if err := txn.Commit(); err != nil {
-		return writeError(err)
+	if err := s.backups.commit(tx); err != nil {
+		return err
 	}
 	if tx.puts+tx.deletes > 0 {
 		if err := s.sync.sync(); err != nil {
@@ -145,6 +147,9 @@ func (tx *Tx) delete(key []byte) error {
 		return errors.New("delete in a view: use Update")
 	}
 	tx.deletes++
+	if Family(key[0]).travels() {
+		tx.removed = append(tx.removed, bytes.Clone(key))
+	}
 	return writeError(tx.txn.Delete(key))
 }
 

@@ -18,6 +18,8 @@ const (
 	familyBlob         Family = 'b' // an archive body that is held
 	familyUse          Family = 'u' // when an archive body was last used
 	familyPin          Family = 'p' // who keeps an archive body from eviction
+	familyBackup       Family = 'K' // backups that can be continued, and the name of this folder
+	familyRemoved      Family = 'z' // keys of records removed since the oldest of these
 
 	FamilyMeta       Family = 'm' // facts about the store or the program itself
 	FamilyFile       Family = 'f' // current state of one upstream file: digest, validators, fetched, checked, absent

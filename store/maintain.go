@@ -90,6 +90,9 @@ func (s *Store) Maintain(ctx context.Context) error {
 		err = nil // the alert is raised, and recency can wait
 	}
 	if err == nil {
+		err = s.forgetBackups()
+	}
+	if err == nil {
 		err = s.sweepDocuments(ctx)
 	}
 	if err == nil {

@@ -128,29 +128,29 @@ func stopped(err error) error {
 	return err
 }
 
-// each visits the items of one of the store's own families. Badger's iterator
-// passes over the rest of a table whose block cannot be read, and does not
+// each visits the items of a family that changed after the version since, 0
+// for all. Badger's iterator passes over the rest of a table whose block cannot be read, and does not
 // tell. So the keys are counted backwards too: from there it passes over other
 // keys. When the counts differ, each visits what either way has, and reports
 // that this is not all.
-func (tx *Tx) each(f Family, fn func(item *badger.Item) error) (all bool, err error) {
-	forwards, err := tx.visit(f, false, fn)
+func (tx *Tx) each(f Family, since uint64, fn func(item *badger.Item) error) (all bool, err error) {
+	forwards, err := tx.visit(f, since, false, fn)
 	if err != nil {
 		return false, err
 	}
 	nothing := func(*badger.Item) error { return nil }
-	backwards, err := tx.visit(f, true, nothing)
+	backwards, err := tx.visit(f, since, true, nothing)
 	if err != nil || forwards == backwards {
 		return err == nil, err
 	}
 	seen := make(map[string]bool, forwards)
-	if _, err := tx.visit(f, false, func(item *badger.Item) error {
+	if _, err := tx.visit(f, since, false, func(item *badger.Item) error {
 		seen[string(item.Key())] = true
 		return nil
 	}); err != nil {
 		return false, err
 	}
-	_, err = tx.visit(f, true, func(item *badger.Item) error {
+	_, err = tx.visit(f, since, true, func(item *badger.Item) error {
 		if seen[string(item.Key())] {
 			return nil
 		}
@@ -160,9 +160,9 @@ func (tx *Tx) each(f Family, fn func(item *badger.Item) error) (all bool, err er
 }
 
 // visit counts the items of a family and calls fn for each.
-func (tx *Tx) visit(f Family, reverse bool, fn func(item *badger.Item) error) (n int, err error) {
+func (tx *Tx) visit(f Family, since uint64, reverse bool, fn func(item *badger.Item) error) (n int, err error) {
 	defer recoverDamage(&err)
-	it := tx.txn.NewIterator(badger.IteratorOptions{Prefix: []byte{byte(f)}, Reverse: reverse})
+	it := tx.txn.NewIterator(badger.IteratorOptions{Prefix: []byte{byte(f)}, SinceTs: since, Reverse: reverse})
 	defer it.Close()
 	from := []byte{byte(f)}
 	if reverse {

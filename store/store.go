@@ -53,13 +53,17 @@ type Store struct {
 	codec     *codec
 	documents documentCount
 	damage    damage
+	backups   backups
 
 	operations operations
 }
 
 // Open opens the data folder, making it when needed, and checks that this
 // program can read its format. The context bounds the opening only.
-func Open(ctx context.Context, o Options) (_ *Store, err error) {
+func Open(ctx context.Context, o Options) (*Store, error) { return openFolder(ctx, o, false) }
+
+// openFolder is Open, also for the one who is restoring the folder.
+func openFolder(ctx context.Context, o Options, restoring bool) (_ *Store, err error) {
 	if o.Path == "" {
 		return nil, errors.New("open store: no data folder given")
 	}
@@ -94,6 +98,11 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.lock, err = lockFolder(o.Path); err != nil {
 		return nil, err
 	}
+	if !restoring {
+		if err := checkRestored(o.Path); err != nil {
+			return nil, err
+		}
+	}
 	if err := checkFormat(o.Path); err != nil {
 		return nil, err
 	}
@@ -120,7 +129,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.blobs, err = openBlobs(ctx, s); err != nil {
 		return nil, fmt.Errorf("open store: archives in %s: %w", o.Path, err)
 	}
-	if err := s.documents.load(s.facts); err != nil {
+	if err := errors.Join(s.documents.load(s.facts), s.backups.load(s)); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := writeFormat(o.Path); err != nil {
