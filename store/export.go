@@ -97,13 +97,13 @@ func (e *exporter) export(w io.Writer, o BackupOptions) (backup.Totals, error) {
 	if err != nil {
 		return backup.Totals{}, err
 	}
+	if err := e.w.Continue(w); err != nil {
+		return backup.Totals{}, err
+	}
 	if _, err := e.unnamed.Seek(0, io.SeekStart); err != nil {
 		return backup.Totals{}, err
 	}
 	if _, err := io.Copy(w, e.unnamed); err != nil {
-		return backup.Totals{}, err
-	}
-	if err := e.w.Continue(w); err != nil {
 		return backup.Totals{}, err
 	}
 	if err := e.documents(); err != nil {

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -118,4 +120,93 @@ func CountParts(s *Store) (n int) {
 		return tx.scan(prefix, prefix, true, func([]byte, []byte) error { n++; return nil })
 	})
 	return n
+}
+
+// Contents lists what a backup has to bring back: every record that travels,
+// every document, and the bodies that belong to a backup of these archives.
+func Contents(s *Store, archives string) (map[string]string, error) {
+	all := map[string]string{}
+	err := s.view(func(tx *Tx) error {
+		for f := range 255 {
+			switch {
+			case Family(f) == familyDocument:
+				_, err := tx.visit(Family(f), 0, false, func(item *badger.Item) error {
+					d, _ := keyDigest(item.Key())
+					body, err := tx.Document(d)
+					all["document "+d.String()] = SumDigest(body).String()
+					return err
+				})
+				if err != nil {
+					return err
+				}
+			case Family(f).travels():
+				_, err := tx.visit(Family(f), 0, false, func(item *badger.Item) error {
+					key := item.KeyCopy(nil)
+					return tx.read(item, key, "record", func() string { return recordName(key) }, func(body []byte) error {
+						if recordName(key) != "totals documents" {
+							all["record "+string(key)] = string(body)
+						}
+						return nil
+					})
+				})
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.blobs.mu.Lock()
+	held := s.blobs.index.all()
+	s.blobs.mu.Unlock()
+	for _, h := range held {
+		if archives == BackupNone || archives == BackupPinned && !s.Pinned(h.digest) {
+			continue
+		}
+		r, err := s.blobs.open(h.digest, 0)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.New()
+		if _, err := r.WriteTo(sum); err != nil {
+			return nil, err
+		}
+		r.Close()
+		all["archive "+h.digest.String()] = fmt.Sprintf("%x used %d", sum.Sum(nil), h.used)
+	}
+	return all, nil
+}
+
+// Compact makes Badger compact everything, which drops the marks of deleted keys.
+func Compact(s *Store) error { return s.facts.Flatten(2) }
+
+// CountRemovals counts the removals that are written down.
+func CountRemovals(s *Store) (n int) {
+	s.view(func(tx *Tx) error { //nolint:errcheck // nothing in it fails
+		n, _ = tx.visit(familyRemoved, 0, false, func(*badger.Item) error { return nil })
+		return nil
+	})
+	return n
+}
+
+// DamageChunk flips a bit of a chunk of a body, below its frame.
+func DamageChunk(s *Store, d Digest, i uint32) error {
+	s.blobs.mu.Lock()
+	id := s.blobs.index.get(d).id
+	s.blobs.mu.Unlock()
+	return s.blobs.driver.(*badgerDriver).db.Update(func(txn *badger.Txn) error {
+		item, err := txn.Get(chunkKey(id, i))
+		if err != nil {
+			return err
+		}
+		val, err := item.ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		val[len(val)/2] ^= 1
+		return txn.Set(chunkKey(id, i), val)
+	})
 }

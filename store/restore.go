@@ -149,6 +149,10 @@ func (r *restorer) add(c change) error {
 	if len(c.key) < 2 || !Family(c.key[0]).travels() && c.key[0] != byte(familyDocument) && c.key[0] != byte(familyDocumentPart) {
 		return fmt.Errorf("%w: it holds a record that backups do not have, %q", backup.ErrDamaged, c.key)
 	}
+	return r.put(c)
+}
+
+func (r *restorer) put(c change) error {
 	if n := len(c.key) + len(c.value); r.bytes+n > restoreBytes || len(r.batch) == restoreBatch {
 		if err := r.flush(); err != nil {
 			return err
@@ -237,21 +241,43 @@ func (r *restorer) settle() error {
 	for _, m := range r.missing {
 		told[m.Subject] = true
 	}
-	var uses []change
 	for d, h := range r.held {
 		if r.s.HasBlob(d) {
-			uses = append(uses, change{key: digestKey(familyUse, d), value: binary.BigEndian.AppendUint64(nil, uint64(h.Used))})
+			if err := r.use(d, h.Used); err != nil {
+				return err
+			}
 		} else if subject := Digest(d).String(); !told[subject] {
 			r.missing = append(r.missing, backup.Missing{Kind: "archive", Subject: subject, Why: "it is listed and not included"})
 		}
 	}
-	for batch := range slices.Chunk(uses, restoreBatch) {
-		r.batch = append(r.batch[:0], batch...)
-		if err := r.flush(); err != nil {
-			return err
-		}
+	if err := r.flush(); err != nil {
+		return err
 	}
 	return r.found()
+}
+
+// use makes a body one that came and was last used at that time, so that it is
+// evicted in its turn.
+func (r *restorer) use(d Digest, used int64) error {
+	var record blobRecord
+	err := r.s.view(func(tx *Tx) (err error) {
+		record, err = tx.blobRecord(d)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	b := r.s.blobs
+	b.mu.Lock()
+	if h := b.index.get(d); h != nil {
+		h.used, h.saved = used, used // closing writes no other
+	}
+	b.mu.Unlock()
+	record.created = used
+	if err := r.put(change{key: digestKey(familyBlob, d), value: record.encode()}); err != nil {
+		return err
+	}
+	return r.put(change{key: digestKey(familyUse, d), value: binary.BigEndian.AppendUint64(nil, uint64(used))})
 }
 
 // found takes back what was missing from one backup and came with a later one.

@@ -42,8 +42,8 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	return b, b.json(kindHeader, h)
 }
 
-// Continue makes everything from here on go to w, after what was gathered so
-// far has gone to the writer before.
+// Continue sends what was gathered to the writer so far, and everything from
+// here on to w.
 func (b *Writer) Continue(w io.Writer) error {
 	if err := b.flush(); err != nil {
 		return err
