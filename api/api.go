@@ -4,8 +4,8 @@
 // It owns the JSON envelope, the table from errors to status codes, the administrator's authentication
 // with its slowing of wrong guesses, the OpenAPI document (openapi.json, served as it is), and the names
 // and labels of the HTTP metrics. It promises that every answer below /api/v1, unknown paths and wrong
-// methods included, is as the OpenAPI document says, and in the envelope unless it is a manifest or a
-// bundle; that every change leaves a line in the log; that without a configured token
+// methods included, is as the OpenAPI document says, and in the envelope unless it is a manifest, a
+// bundle or a backup; that every change leaves a line in the log; that without a configured token
 // nothing can be managed; that no token, query string or control character reaches the log; and that a
 // request never waits for its own access line.
 //
@@ -18,6 +18,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -31,6 +32,8 @@ import (
 	"stasis/proxy"
 	"stasis/proxy/composer"
 	"stasis/proxy/policy"
+	"stasis/store"
+	"stasis/store/backup"
 )
 
 // Operator is what the management API needs from the proxy. An error matching fs.ErrNotExist means that
@@ -48,12 +51,20 @@ type Operator interface {
 	TimeMachine
 }
 
+// Backups makes backups of everything that is kept, as *store.Store does. An error comes before the first byte
+// when it is a *store.BackupError.
+type Backups interface {
+	Backup(ctx context.Context, w io.Writer, o store.BackupOptions) (backup.Totals, error)
+}
+
 // Options is what the operator surface is made of.
 type Options struct {
 	// Operator does the work. Nil means that the proxy is switched off: the routes exist and say so.
 	Operator Operator
 	// Access knows the administrators. Nil lets nobody manage anything.
 	Access *access.Access
+	// Backups makes backups. Nil means that there are none.
+	Backups Backups
 	// Logger receives what goes wrong; nil discards it.
 	Logger *slog.Logger
 	// Registerer receives the metrics of this package; nil keeps them to itself.
@@ -85,6 +96,7 @@ type route struct {
 var routes = []route{
 	{http.MethodGet, "/api/v1/proxy/status", (*management).status, ""},
 	{http.MethodGet, "/api/v1/proxy/stats", (*management).stats, ""},
+	{http.MethodGet, "/api/v1/proxy/backup", (*management).backup, ""},
 	{http.MethodPost, "/api/v1/proxy/purge", (*management).purge, "purged what was cached"},
 	{http.MethodPost, "/api/v1/proxy/freeze/:vendor/:package", (*management).freeze, "froze a package"},
 	{http.MethodPost, "/api/v1/proxy/unfreeze/:vendor/:package", (*management).unfreeze, "unfroze a package"},
@@ -140,7 +152,7 @@ func Register(e *echo.Echo, o Options) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	m := &management{operator: o.Operator, auth: newAuthenticator(o), log: o.Logger, now: o.Now}
+	m := &management{operator: o.Operator, backups: o.Backups, auth: newAuthenticator(o), log: o.Logger, now: o.Now}
 	for _, rt := range routes {
 		h := m.endpoint(rt)
 		e.Add(rt.method, rt.path, h)

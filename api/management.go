@@ -19,30 +19,36 @@ import (
 // management has the handlers of the management API.
 type management struct {
 	operator Operator
+	backups  Backups
 	auth     *authenticator
 	log      *slog.Logger
 	now      func() time.Time
 }
 
-// begin is the common beginning of all operations: it returns the operator, or says that there is none,
-// and refuses query parameters nobody would read, since a misspelt filter must not pass for none.
+// begin is the common beginning of all operations of the proxy: it returns the operator, or says that there
+// is none, and knows the query parameters.
 func (m *management) begin(c *call, parameters ...string) (Operator, error) {
 	if m.operator == nil {
 		return nil, &failure{status: http.StatusForbidden, code: CodeNotAvailable, message: "The proxy is switched off by PROXY_ENABLED=false."}
 	}
+	return m.operator, c.only(parameters...)
+}
+
+// only refuses query parameters nobody would read, since a misspelt filter must not pass for none.
+func (c *call) only(parameters ...string) error {
 	q, err := url.ParseQuery(c.r.URL.RawQuery)
 	if err != nil {
-		return nil, invalid("The query string is malformed.")
+		return invalid("The query string is malformed.")
 	}
 	for name, values := range q {
 		if !slices.Contains(parameters, name) {
-			return nil, invalid(fmt.Sprintf("The query parameter %q is not known here.", loggable(name, 64)))
+			return invalid(fmt.Sprintf("The query parameter %q is not known here.", loggable(name, 64)))
 		}
 		if len(values) > 1 {
-			return nil, invalid(fmt.Sprintf("The query parameter %q is given more than once.", name))
+			return invalid(fmt.Sprintf("The query parameter %q is given more than once.", name))
 		}
 	}
-	return m.operator, nil
+	return nil
 }
 
 func (m *management) status(c *call) (any, error) {

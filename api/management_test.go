@@ -22,7 +22,8 @@ import (
 func clock() time.Time { return noon }
 
 func options(t testing.TB, op api.Operator) api.Options {
-	return api.Options{Operator: op, Access: admins(t, access.Options{AdminToken: token}), Now: clock}
+	backups, _ := op.(api.Backups)
+	return api.Options{Operator: op, Backups: backups, Access: admins(t, access.Options{AdminToken: token}), Now: clock}
 }
 
 // admins is an Access with a store of its own, whose clock stands still at noon.

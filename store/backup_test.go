@@ -337,7 +337,7 @@ func TestWhatCannotBeContinuedIsRefused(t *testing.T) {
 			s = other.s
 		}
 		var out bytes.Buffer
-		if _, err := s.Backup(t.Context(), &out, o); !errors.As(err, &refusal) || !refusal.Validation() || out.Len() > 0 {
+		if _, err := s.Backup(t.Context(), &out, o); !errors.As(err, &refusal) || refusal.Busy() || out.Len() > 0 {
 			t.Errorf("%s: %v, %d bytes", what, err, out.Len())
 		}
 	}
@@ -388,7 +388,7 @@ func TestOneBackupAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	var refusal *store.BackupError
-	if _, err := m.s.Backup(t.Context(), io.Discard, store.BackupOptions{}); !errors.As(err, &refusal) || !refusal.Conflict() {
+	if _, err := m.s.Backup(t.Context(), io.Discard, store.BackupOptions{}); !errors.As(err, &refusal) || !refusal.Busy() {
 		t.Errorf("a second one at the same time: %v", err)
 	}
 	// A receiver that has gone ends it, and a store being closed does not wait for one that is slow.

@@ -10,6 +10,7 @@
 //	LOCK        held (flock) by the one process that may use the folder
 //	FORMAT      "stasis store 1": the version of everything below
 //	BALLAST     disk blocks given back when a full disk would keep us from opening
+//	RESTORING   the folder is being restored and cannot be opened yet
 //	facts/      a Badger database: records and documents; every commit is synced
 //	archives/   a Badger database: chunks of archive bodies      (driver "badger")
 //	blobs/      one file per archive body, below its first byte  (driver "files")
@@ -28,6 +29,8 @@
 //	'b' blob            SHA-256                     driver, id, size, created, chunk checksums
 //	'u' use             SHA-256                     last use, nanoseconds
 //	'p' pin             SHA-256, owner              nothing
+//	'K' backup          table name, key parts       name of the folder; backups that can be continued
+//	'z' removal         key of a removed record     nothing; kept while a backup can be continued
 //	others              table name, key parts       JSON of the Table's type
 //
 // The other families are listed in keys.go. Values are framed: a format

@@ -40,11 +40,9 @@ type BackupError struct {
 
 func (e *BackupError) Error() string { return e.text }
 
-// Validation reports whether other options would do.
-func (e *BackupError) Validation() bool { return !e.busy }
-
-// Conflict reports whether it is only not possible now.
-func (e *BackupError) Conflict() bool { return e.busy }
+// Busy reports whether it is only not possible now; else other options are
+// needed.
+func (e *BackupError) Busy() bool { return e.busy }
 
 // Backup writes a backup in the form of the package backup, while everything
 // else goes on. All records are from one moment. Documents never change and

@@ -31,13 +31,17 @@ type Restored struct {
 // The sizes in o limit nothing here: what was kept is kept until the folder is
 // opened with limits.
 func Restore(ctx context.Context, o Options, backups []io.Reader, report func(Problem)) (Restored, error) {
-	chain, err := readChain(backups)
+	chain, err := backup.Chain(backups)
 	if err != nil {
-		return Restored{}, err
+		return Restored{}, fmt.Errorf("restore: %w", err)
 	}
 	ids := make([]string, len(chain))
 	for i, r := range chain {
-		ids[i] = r.Header().ID
+		h := r.Header()
+		if h.StoreFormat != formatVersion {
+			return Restored{}, fmt.Errorf("restore: backup %d of %d is from a data folder of format %d, and this program restores format %d: %w", i+1, len(chain), h.StoreFormat, formatVersion, ErrSchema)
+		}
+		ids[i] = h.ID
 	}
 	if err := beginRestore(o.Path, ids); err != nil {
 		return Restored{}, err
@@ -54,36 +58,6 @@ func Restore(ctx context.Context, o Options, backups []io.Reader, report func(Pr
 	}
 	return result, endRestore(o.Path)
 }
-
-// readChain reads the headers and makes sure that each backup continues the
-// one before.
-func readChain(backups []io.Reader) ([]*backup.Reader, error) {
-	if len(backups) == 0 {
-		return nil, errors.New("restore: no backup is given")
-	}
-	chain := make([]*backup.Reader, len(backups))
-	for i, in := range backups {
-		r, err := backup.NewReader(in)
-		if err != nil {
-			return nil, fmt.Errorf("restore: backup %d of %d: %w", i+1, len(backups), err)
-		}
-		chain[i] = r
-		h := r.Header()
-		switch {
-		case h.StoreFormat != formatVersion:
-			return nil, fmt.Errorf("restore: backup %d of %d is from a data folder of format %d, and this program restores format %d: %w", i+1, len(backups), h.StoreFormat, formatVersion, ErrSchema)
-		case i == 0 && !h.Full():
-			return nil, fmt.Errorf("restore: the first backup, of %s, holds only what changed since another (%s); begin with the full one", moment(h), h.Since)
-		case i > 0 && h.Full():
-			return nil, fmt.Errorf("restore: backup %d of %d, of %s, is a full one; it stands for itself", i+1, len(backups), moment(h))
-		case i > 0 && h.Since != chain[i-1].Header().ID:
-			return nil, fmt.Errorf("restore: backup %d of %d, of %s, does not continue the one before it, of %s; one between them is missing or the order is wrong", i+1, len(backups), moment(h), moment(chain[i-1].Header()))
-		}
-	}
-	return chain, nil
-}
-
-func moment(h backup.Header) string { return h.TakenAt.Format("2006-01-02T15:04:05Z") }
 
 // restorer writes what backups hold. It is a backup.Visitor.
 type restorer struct {
@@ -117,7 +91,7 @@ func (r *restorer) restore(chain []*backup.Reader, report func(Problem)) (Restor
 			err = r.flush()
 		}
 		if err != nil {
-			return Restored{}, fmt.Errorf("backup %d of %d, of %s: %w", i+1, len(chain), moment(b.Header()), err)
+			return Restored{}, fmt.Errorf("backup %d of %d, of %s: %w", i+1, len(chain), b.Header().Moment(), err)
 		}
 	}
 	if err := r.settle(); err != nil {

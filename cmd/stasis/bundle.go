@@ -33,7 +33,7 @@ func (p *program) exportCommand() *cobra.Command {
 			_, err := c.download(ctx, path, p.stdout)
 			return err
 		}
-		n, err := writeNew(output, func(w io.Writer) (int64, error) { return c.download(ctx, path, w) })
+		n, err := writeNew(output, 0o644, func(w io.Writer) (int64, error) { return c.download(ctx, path, w) })
 		if err != nil {
 			return err
 		}
@@ -46,8 +46,8 @@ func (p *program) exportCommand() *cobra.Command {
 }
 
 // writeNew makes a file that appears whole or not at all.
-func writeNew(name string, write func(io.Writer) (int64, error)) (n int64, err error) {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+func writeNew(name string, mode os.FileMode, write func(io.Writer) (int64, error)) (n int64, err error) {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return 0, err
 	}

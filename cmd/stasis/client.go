@@ -177,7 +177,7 @@ func (c *client) decode(resp *http.Response, out any) (json.RawMessage, error) {
 	case envelope.Error != nil && resp.StatusCode == http.StatusUnauthorized && c.token == "":
 		return nil, fmt.Errorf("%s (set ADMIN_TOKEN to the token of %s)", trimStop(envelope.Error.Message), c.base)
 	case envelope.Error != nil:
-		return nil, fmt.Errorf("%s (%s)", trimStop(envelope.Error.Message), envelope.Error.Code)
+		return nil, &refusedError{envelope.Error.Code, envelope.Error.Message}
 	case resp.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("%s answered with status %d", c.base, resp.StatusCode)
 	}
@@ -188,6 +188,11 @@ func (c *client) decode(resp *http.Response, out any) (json.RawMessage, error) {
 	}
 	return envelope.Data, nil
 }
+
+// refusedError is what the management API says when it does not do what it was asked.
+type refusedError struct{ code, message string }
+
+func (e *refusedError) Error() string { return trimStop(e.message) + " (" + e.code + ")" }
 
 // do sends a request and explains what keeps it from being answered.
 func (c *client) do(req *http.Request) (*http.Response, error) {

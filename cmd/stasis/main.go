@@ -126,9 +126,9 @@ func (p *program) command() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("run", p.serveCommand(), p.configCommand(), p.verifyCommand(), p.healthcheckCommand(), p.hashTokenCommand(), p.versionCommand())
+	add("run", p.serveCommand(), p.configCommand(), p.verifyCommand(), p.restoreCommand(), p.healthcheckCommand(), p.hashTokenCommand(), p.versionCommand())
 	add("manage", p.statusCommand(), p.statsCommand(), p.alertsCommand(), p.freezeCommand(), p.unfreezeCommand(),
-		p.frozenCommand(), p.purgeCommand(), p.warmCommand())
+		p.frozenCommand(), p.purgeCommand(), p.warmCommand(), p.backupCommand())
 	add("past", p.snapshotCommand(), p.channelCommand(), p.historyCommand(), p.explainCommand(), p.exportCommand(), p.importCommand())
 	add("past", p.ruleCommands()...)
 	return root

@@ -90,7 +90,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	api.Register(e, api.Options{
-		Operator: p, Access: doors,
+		Operator: p, Backups: st, Access: doors,
 		Logger: logger, Registerer: reg, Gatherer: reg,
 		MetricsPrivate: !cfg.Admin.MetricsPublic,
 		Ready: func(context.Context) error {

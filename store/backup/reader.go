@@ -67,9 +67,15 @@ func Check(r io.Reader) (Header, Totals, []Missing, error) {
 	if err != nil {
 		return Header{}, Totals{}, nil, err
 	}
+	totals, missing, err := b.Check()
+	return b.header, totals, missing, err
+}
+
+// Check is the function Check for a backup whose header was read.
+func (b *Reader) Check() (Totals, []Missing, error) {
 	var c checker
-	t, err := b.Each(&c)
-	return b.header, t, c.missing, err
+	totals, err := b.Each(&c)
+	return totals, c.missing, err
 }
 
 // checker wants nothing but the hashes to be right.

@@ -21,6 +21,9 @@ type Header struct {
 // Full reports whether the backup stands for itself.
 func (h Header) Full() bool { return h.Since == "" }
 
+// Moment writes when the backup was taken.
+func (h Header) Moment() string { return h.TakenAt.UTC().Format("2006-01-02T15:04:05Z") }
+
 // Totals is what a backup ends with.
 type Totals struct {
 	Records      int64 `json:"records"`       // put
