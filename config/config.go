@@ -176,11 +176,33 @@ type Proxy struct {
 	AuthJSON Secret `setting:"PROXY_AUTH_JSON" default:""`
 }
 
-// Private is which names are ours.
+// Private is which packages are ours, and who may read what.
 type Private struct {
-	// Vendor names that belong to us (comma-separated). They are never asked for at Packagist, so that no stranger can
-	// publish a package there that takes the place of ours.
+	// Vendor names that belong to us, or patterns such as acme/* and acme/tool-* (comma-separated). They are never asked
+	// for at Packagist, so that no stranger can publish a package there that takes the place of ours.
 	Vendors []string `setting:"PRIVATE_VENDORS" default:""`
+
+	// The folder below which watched folders of archives lie. Empty allows none.
+	ArtifactFolder string `setting:"PRIVATE_ARTIFACT_FOLDER" default:""`
+
+	// How long one reading of a source of private packages may take.
+	SyncTimeout time.Duration `setting:"PRIVATE_SYNC_TIMEOUT" default:"1800" min:"1s"`
+
+	// The largest mirror of a git repository.
+	GitMaxSize Size `setting:"GIT_MAX_SIZE" default:"2GiB" min:"1MiB"`
+
+	// Whether repositories may be fetched over http:// and git://, on whose way anybody can change them.
+	GitAllowPlain bool `setting:"GIT_ALLOW_PLAIN" default:"false"`
+
+	// Whether repositories on the disk of this machine may be sources. Whoever may add a source can then read every
+	// repository that Stasis can.
+	GitAllowLocal bool `setting:"GIT_ALLOW_LOCAL" default:"false"`
+
+	// A file with the certificate authorities (PEM) that git trusts in place of the system's.
+	GitCAFile string `setting:"GIT_CA_FILE" default:""`
+
+	// The socket of an SSH agent for repositories without a key of their own.
+	GitSSHAgent string `setting:"GIT_SSH_AGENT" default:""`
 }
 
 // Store is where things are kept.

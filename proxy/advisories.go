@@ -63,7 +63,7 @@ func (p *Proxy) serveAdvisories(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusBadRequest, "Missing array of package names as the 'packages' parameter", 0)
 		return
 	}
-	reader := readerOf(r)
+	reader := p.readerOf(r)
 	names = slices.DeleteFunc(names, func(n composer.Name) bool { return !reader.Sees(n) })
 	list, cache, err := p.advisoriesFor(r.Context(), names)
 	if err != nil {

@@ -161,7 +161,7 @@ func (p *Proxy) serveAnswer(w http.ResponseWriter, r *http.Request, q question) 
 
 // respondTo writes the answer to a question as its reader sees it.
 func (p *Proxy) respondTo(w http.ResponseWriter, r *http.Request, q question, e *entry, rd *rendition, cache []string) {
-	reader := readerOf(r)
+	reader := p.readerOf(r)
 	if q.seen == nil || reader.Everything() {
 		kind := KindAPI
 		if q.key == rootKey {

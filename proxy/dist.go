@@ -51,7 +51,7 @@ func (p *Proxy) serveDist(w http.ResponseWriter, r *http.Request, rest string) {
 	if strings.HasPrefix(req.Type, "tar") || strings.HasPrefix(req.Type, "t") && len(req.Type) < 5 {
 		req.Type = "tar" // whatever kind of tar the extension names
 	}
-	if err := p.readable(readerOf(r), req); err != nil {
+	if err := p.readable(p.readerOf(r), req); err != nil {
 		p.fail(w, r, err)
 		return
 	}
@@ -217,7 +217,7 @@ func (p *Proxy) findSource(ctx context.Context, k archiveKey, req composer.DistR
 func substitute(all []history.Reference, k archiveKey, req composer.DistRequest) []string {
 	var found []string
 	for _, ref := range all {
-		if ref.Type != k.typ || !isCommit(ref.Reference) || ref.Shasum != "" {
+		if ref.Type != k.typ || !isCommit(ref.Reference) || ref.Shasum != "" && !strings.HasPrefix(ref.URL, composer.LocalScheme) {
 			continue
 		}
 		var urls []string
@@ -247,7 +247,7 @@ func (p *Proxy) distHeld(w http.ResponseWriter, r *http.Request, k archiveKey, r
 	}
 	defer b.Close()
 	p.recheck(k, rec)
-	setArchiveHeaders(w.Header(), r, k, cacheHit)
+	p.setArchiveHeaders(w.Header(), r, k, cacheHit)
 	w.Header()["Etag"] = []string{`"` + rec.Digest.String() + `"`}
 	sent, err := sendBlob(w, r, b)
 	p.stats.count(KindArchives, hit, sent, k.name.String())
@@ -270,14 +270,14 @@ func (p *Proxy) recheck(k archiveKey, rec archiveRecord) {
 	})
 }
 
-func setArchiveHeaders(h http.Header, r *http.Request, k archiveKey, cache []string) {
+func (p *Proxy) setArchiveHeaders(h http.Header, r *http.Request, k archiveKey, cache []string) {
 	typ := archiveTypes[k.typ]
 	if typ == nil {
 		typ = archiveOctets
 	}
 	h["Content-Type"] = typ
 	h["Cache-Control"] = archiveCaching
-	if !readerOf(r).Anonymous() {
+	if !p.readerOf(r).Anonymous() {
 		h["Cache-Control"], h["Vary"] = privateCaching, headerAuthorization
 	}
 	h["Cache-Status"] = cache
@@ -308,7 +308,7 @@ func (p *Proxy) distMissing(w http.ResponseWriter, r *http.Request, k archiveKey
 	default:
 	}
 	h := w.Header()
-	setArchiveHeaders(h, r, k, cacheMiss)
+	p.setArchiveHeaders(h, r, k, cacheMiss)
 	h["Accept-Ranges"] = headerBytes
 	if d.total >= 0 {
 		h["Content-Length"] = []string{strconv.FormatInt(d.total, 10)}
@@ -340,7 +340,7 @@ func (p *Proxy) distThrough(w http.ResponseWriter, r *http.Request, k archiveKey
 	if err != nil {
 		return &badUpstream{k.String(), err}
 	}
-	setArchiveHeaders(w.Header(), r, k, cachePass)
+	p.setArchiveHeaders(w.Header(), r, k, cachePass)
 	if resp.ContentLength >= 0 {
 		w.Header()["Content-Length"] = []string{strconv.FormatInt(resp.ContentLength, 10)}
 	}

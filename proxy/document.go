@@ -23,19 +23,14 @@ func (p *Proxy) serveDocument(w http.ResponseWriter, r *http.Request, file strin
 		p.fail(w, r, err)
 		return
 	}
-	if !readerOf(r).Everything() {
-		f, err := composer.ParseFile(file)
-		if err == nil {
-			v, err = v.audience(r, f.Name)
-		}
-		if err != nil {
-			refuse(w, r, http.StatusNotFound, "there is no package with this name: "+err.Error(), 0)
-			return
-		}
-	}
+	reader := p.readerOf(r)
 	e := p.hot.get(file)
 	if e != nil {
 		// The hot path: known, fresh and rendered.
+		if v, err = v.audience(reader, e.pkg); err != nil {
+			p.fail(w, r, err)
+			return
+		}
 		if p.verdict(e) == serve && p.answer(w, r, e, v, cacheHit) {
 			return
 		}
@@ -43,6 +38,10 @@ func (p *Proxy) serveDocument(w http.ResponseWriter, r *http.Request, file strin
 	f, err := composer.ParseFile(file)
 	if err != nil {
 		refuse(w, r, http.StatusNotFound, "there is no package with this name: "+err.Error(), 0)
+		return
+	}
+	if v, err = v.audience(reader, f.Name); err != nil {
+		p.fail(w, r, err)
 		return
 	}
 	if file != f.String() {
@@ -145,7 +144,7 @@ func (p *Proxy) lookup(f composer.File) (*entry, error) {
 	if p.foreign(f.Name, st) || !p.o.Enabled && st.Source == "" {
 		st = history.State{}
 	}
-	return newEntry(f.String(), st), nil
+	return newFileEntry(f, st), nil
 }
 
 // heldEntry makes the entry of a package's file at what a freeze of its own
@@ -159,7 +158,7 @@ func (p *Proxy) heldEntry(f composer.File) *entry {
 	if !ok {
 		return nil
 	}
-	e := newEntry(f.String(), st)
+	e := newFileEntry(f, st)
 	e.freeze = freeze
 	return e
 }
@@ -185,7 +184,7 @@ func (p *Proxy) entryOf(f composer.File, st history.State) *entry {
 	if e := p.hot.get(f.String()); e != nil && e.state.Load().Seq == st.Seq {
 		return e
 	}
-	return newEntry(f.String(), st)
+	return newFileEntry(f, st)
 }
 
 // observed lets the memory know what was recorded.
@@ -281,7 +280,7 @@ func (p *Proxy) unkept(f composer.File, prev history.State, obs history.Observat
 	if lm, ok := history.ParseHTTPTime(obs.LastModified); ok && lm.Before(st.ValidFrom) {
 		st.ValidFrom = lm
 	}
-	e := newEntry(f.String(), st)
+	e := newFileEntry(f, st)
 	e.source = obs.Body
 	p.hot.put(e.key, e, int64(len(obs.Body)))
 	return st

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"stasis/proxy/composer"
 	"stasis/proxy/history"
 	"stasis/store"
 )
@@ -17,6 +18,7 @@ import (
 // its ready renditions.
 type entry struct {
 	key   string
+	pkg   composer.Name // of a document in the live world
 	state atomic.Pointer[history.State]
 	size  int64 // bytes accounted to it; guarded by hot.mu
 	// freeze is set when the package is held: the state is then the held one.
@@ -38,6 +40,13 @@ func newEntry(key string, st history.State) *entry {
 	e := &entry{key: key}
 	e.state.Store(&st)
 	e.renditions.Store(new([]*rendition))
+	return e
+}
+
+// newFileEntry is the entry of a file in the live world.
+func newFileEntry(f composer.File, st history.State) *entry {
+	e := newEntry(f.String(), st)
+	e.pkg = f.Name
 	return e
 }
 

@@ -357,7 +357,7 @@ func (p *Proxy) serveChanges(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	if reader := readerOf(r); !reader.Everything() {
+	if reader := p.readerOf(r); !reader.Everything() {
 		out.Actions = slices.DeleteFunc(out.Actions, func(c change) bool {
 			f, err := composer.ParseFile(c.Package)
 			return c.Type != "resync" && (err != nil || !reader.Sees(f.Name))

@@ -19,6 +19,8 @@ import (
 type Gate interface {
 	// Admit tells who asks. An error of type *Denial is answered as it says.
 	Admit(r *http.Request) (Reader, error)
+	// Anonymous is who asks without credentials. It is always the same one.
+	Anonymous() Reader
 }
 
 // Reader is who asks, as far as it matters for what is seen. What a reader does
@@ -53,6 +55,7 @@ func (d *Denial) Error() string { return d.Message }
 type openGate struct{}
 
 func (openGate) Admit(*http.Request) (Reader, error) { return everybody{}, nil }
+func (openGate) Anonymous() Reader                   { return everybody{} }
 
 // everybody sees everything.
 type everybody struct{}
@@ -66,7 +69,7 @@ func (everybody) Anonymous() bool               { return true }
 type readerKey struct{}
 
 // admit lets the gate look at a request. The request it returns knows its
-// reader; nil means that it was answered. A reader of everything needs no new
+// reader; nil means that it was answered. One without credentials needs no new
 // request, which keeps the common case free.
 func (p *Proxy) admit(w http.ResponseWriter, r *http.Request) *http.Request {
 	reader, err := p.o.Gate.Admit(r)
@@ -82,18 +85,18 @@ func (p *Proxy) admit(w http.ResponseWriter, r *http.Request) *http.Request {
 		refuseAloud(w, r, d.Status, d.Message, d.Retry)
 		return nil
 	}
-	if reader.Everything() && reader.Anonymous() {
+	if reader.Anonymous() {
 		return r
 	}
 	return r.WithContext(context.WithValue(r.Context(), readerKey{}, reader))
 }
 
 // readerOf is who sent an admitted request.
-func readerOf(r *http.Request) Reader {
+func (p *Proxy) readerOf(r *http.Request) Reader {
 	if reader, ok := r.Context().Value(readerKey{}).(Reader); ok {
 		return reader
 	}
-	return everybody{}
+	return p.anonymous
 }
 
 // hidden is what is said of a package that its reader does not see: the same as
@@ -101,8 +104,7 @@ func readerOf(r *http.Request) Reader {
 func hidden(n composer.Name) error { return absence(n.String() + " was not found") }
 
 // audience adds to a variant what its reader sees of a package.
-func (v variant) audience(r *http.Request, n composer.Name) (variant, error) {
-	reader := readerOf(r)
+func (v variant) audience(reader Reader, n composer.Name) (variant, error) {
 	if reader.Everything() {
 		return v, nil
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -25,6 +26,9 @@ func (p *Proxy) upstreamAnswered() {
 // upstreamFailed notes that what could not be had, and alerts the operator. A
 // breaker that is open was alerted when it opened.
 func (p *Proxy) upstreamFailed(what string, err error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return // an answer
+	}
 	p.health.mu.Lock()
 	p.health.lastErrorAt, p.health.lastError = p.now().UTC(), err.Error()
 	p.health.mu.Unlock()

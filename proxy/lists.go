@@ -29,7 +29,7 @@ func (p *Proxy) serveList(w http.ResponseWriter, r *http.Request) {
 	filters := r.URL.Query()
 	q.body = func(body []byte, _ variant) ([]byte, error) { return p.withOurs(body, filters) }
 	q.seen = seenNames
-	if !p.o.Enabled {
+	if !p.o.Enabled || ep.list == "" {
 		q.fallback = func() ([]byte, bool) {
 			body, err := p.withOurs(nil, filters)
 			return body, err == nil
@@ -118,9 +118,8 @@ func (p *Proxy) serveSearch(w http.ResponseWriter, r *http.Request) {
 	}
 	q.seen = seenIn("results")
 	q.fallback = func() ([]byte, bool) {
-		// Upstream's results are missed; ours are here.
 		v, err := p.variant(r)
-		if err != nil || p.o.Enabled && len(p.o.Sources.Packages()) == 0 {
+		if err != nil || p.o.Enabled && target != "" {
 			return nil, false
 		}
 		body, err := p.withOurResults(nil, in, v.base)
@@ -155,7 +154,7 @@ func (p *Proxy) serveProviders(w http.ResponseWriter, r *http.Request, name stri
 func (p *Proxy) servePackage(w http.ResponseWriter, r *http.Request, name string) {
 	n, err := composer.ParseName(name)
 	tmpl := p.endpointsFor(r.Context()).packages
-	if err != nil || p.o.Sources.Reserved(n) || tmpl == "" || !readerOf(r).Sees(n) {
+	if err != nil || p.o.Sources.Reserved(n) || tmpl == "" || !p.readerOf(r).Sees(n) {
 		refuse(w, r, http.StatusNotFound, "Package not found", 0)
 		return
 	}

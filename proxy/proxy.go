@@ -148,6 +148,7 @@ type Proxy struct {
 	policy    *policy.Policy
 	snapshots *snapshot.Snapshots
 	verdicts  verdicts
+	anonymous Reader
 	skew      atomic.Int64 // ns by which our clock was ahead of the registry's
 	feed      feedStatus
 
@@ -173,7 +174,7 @@ func New(o Options) (*Proxy, error) {
 	p := &Proxy{
 		o: o, store: o.Store, up: o.Upstream, history: h, log: o.Logger, now: o.Now, started: o.Now(),
 		hot:     newHot(o.HotSize),
-		notices: make(chan notice, noticeQueue),
+		notices: make(chan notice, noticeQueue), anonymous: o.Gate.Anonymous(),
 	}
 	p.downloads.init()
 	p.background, p.stop = context.WithCancel(context.Background())

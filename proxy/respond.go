@@ -53,7 +53,7 @@ func (p *Proxy) respond(w http.ResponseWriter, r *http.Request, e *entry, rd *re
 	h["Content-Type"] = headerJSON
 	h["Vary"] = headerVary
 	h["Cache-Control"] = headerNoCache
-	if !readerOf(r).Anonymous() {
+	if !p.readerOf(r).Anonymous() {
 		h["Cache-Control"] = headerPrivate
 	}
 	h["Cache-Status"] = cache

@@ -2,8 +2,10 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"strings"
 	"time"
@@ -137,6 +139,9 @@ func (p *Proxy) openArchive(ctx context.Context, url string) (*upstream.Response
 		return p.up.Do(ctx, upstream.Request{URL: url, Class: upstream.ClassArchive})
 	}
 	body, size, err := p.o.Sources.Open(ctx, url)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, absence(err.Error())
+	}
 	if err != nil {
 		return nil, err
 	}

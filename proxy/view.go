@@ -45,7 +45,7 @@ func (p *Proxy) serveView(w http.ResponseWriter, r *http.Request, in world, file
 		refuse(w, r, http.StatusNotFound, "there is no package with this name: "+err.Error(), 0)
 		return
 	}
-	if v, err = v.audience(r, f.Name); err != nil {
+	if v, err = v.audience(p.readerOf(r), f.Name); err != nil {
 		p.fail(w, r, err)
 		return
 	}
@@ -393,7 +393,7 @@ func (p *Proxy) serveViewList(w http.ResponseWriter, r *http.Request, in world) 
 		p.fail(w, r, err)
 		return
 	}
-	names = seenBy(readerOf(r), names)
+	names = seenBy(p.readerOf(r), names)
 	if filter := r.URL.Query(); len(filter) > 0 {
 		names = matching(names, filter.Get("vendor"), filter.Get("filter"))
 	}
@@ -445,7 +445,7 @@ func (p *Proxy) serveChosen(w http.ResponseWriter, r *http.Request, rest string)
 // enterWorld answers what lies below the prefix of a world that the path names.
 func (p *Proxy) enterWorld(w http.ResponseWriter, r *http.Request, in world, err error, rest string) {
 	if err == nil {
-		err = p.mayEnter(readerOf(r), in)
+		err = p.mayEnter(p.readerOf(r), in)
 	}
 	p.serveWorld(w, r, in, err, rest)
 }

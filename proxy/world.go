@@ -116,7 +116,7 @@ func ParseAge(s string) (time.Duration, error) {
 // the live one. Choosing by user name leaves composer.json, and so its
 // content-hash, as it is.
 func (p *Proxy) chosen(r *http.Request) (world, error) {
-	if reader := readerOf(r); reader.World() != "" {
+	if reader := p.readerOf(r); reader.World() != "" {
 		return p.boundWorld(reader)
 	}
 	if auth := headerOf(r, "Authorization"); auth != "" {

@@ -4,10 +4,8 @@ import (
 	"errors"
 	"net/http"
 
-	"stasis/private"
 	"stasis/private/access"
 	"stasis/proxy"
-	"stasis/proxy/composer"
 )
 
 // door lets the proxy ask private/access who may read: neither knows the other.
@@ -28,17 +26,11 @@ func (d door) Admit(r *http.Request) (proxy.Reader, error) {
 	return guest{reader}, nil
 }
 
+// Anonymous implements proxy.Gate.
+func (d door) Anonymous() proxy.Reader { return guest{d.access.Anonymous()} }
+
 // guest is a reader as the proxy sees it.
 type guest struct{ *access.Reader }
 
 // Everything implements proxy.Reader.
 func (g guest) Everything() bool { return !g.Restricted() }
-
-// ownNames are names that are ours and come from nowhere.
-type ownNames struct {
-	proxy.NoSources
-	private.Names
-}
-
-// Reserved implements proxy.Sources.
-func (o ownNames) Reserved(n composer.Name) bool { return o.Has(n) }

@@ -30,7 +30,7 @@ func walkLocks(ctx context.Context, folder string, take func(lockRevision) error
 	} else if !info.IsDir() {
 		return usageError("%s is not a folder", folder)
 	}
-	list, err := git(ctx, folder, "rev-list", "--reverse", "--format=%H %ct", "HEAD", "--", lockName)
+	list, err := runGit(ctx, folder, "rev-list", "--reverse", "--format=%H %ct", "HEAD", "--", lockName)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func walkLocks(ctx context.Context, folder string, take func(lockRevision) error
 			continue // deleted there, or as it was before
 		}
 		seen[blob] = true
-		body, err := git(ctx, folder, "cat-file", "blob", blob)
+		body, err := runGit(ctx, folder, "cat-file", "blob", blob)
 		if err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func walkLocks(ctx context.Context, folder string, take func(lockRevision) error
 
 // lockBlob finds the file in a commit; "" when there is none, or none that can be read as a lock file.
 func lockBlob(ctx context.Context, folder, commit string) (string, error) {
-	entry, err := git(ctx, folder, "ls-tree", "-l", commit, "--", lockName)
+	entry, err := runGit(ctx, folder, "ls-tree", "-l", commit, "--", lockName)
 	if err != nil {
 		return "", err
 	}
@@ -81,8 +81,8 @@ func lockBlob(ctx context.Context, folder, commit string) (string, error) {
 	return fields[2], nil
 }
 
-// git runs git in a folder and returns what it prints.
-func git(ctx context.Context, folder string, args ...string) ([]byte, error) {
+// runGit runs git in a folder and returns what it prints.
+func runGit(ctx context.Context, folder string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "git", append([]string{"--no-pager", "--no-replace-objects", "--literal-pathspecs",
 		"-c", "core.fsmonitor=false", "-c", "core.hooksPath=" + os.DevNull, "-c", "protocol.allow=never"}, args...)...)
 	cmd.Dir = folder

@@ -22,6 +22,8 @@ import (
 	"stasis/config"
 	"stasis/private"
 	"stasis/private/access"
+	"stasis/private/git"
+	"stasis/private/vault"
 	"stasis/proxy"
 	"stasis/proxy/upstream"
 	"stasis/store"
@@ -35,9 +37,9 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	version := readBuild().Version
 
-	names, err := private.ParseNames(cfg.Private.Vendors)
+	keys, err := vault.ParseKeys(cfg.Access.EncryptionKey.Reveal(), cfg.Access.EncryptionKeyOld.Reveal())
 	if err != nil {
-		return nil, nil, fmt.Errorf("PRIVATE_VENDORS: %w", err)
+		return nil, nil, err
 	}
 	client, err := newUpstream(cfg.Proxy, reg, logger)
 	if err != nil {
@@ -52,10 +54,14 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	if err := errors.Join(os.RemoveAll(spool), os.MkdirAll(spool, 0o700)); err != nil {
 		return nil, nil, errors.Join(err, st.Close())
 	}
+	ours, err := newPrivate(cfg, st, keys, client, logger)
+	if err != nil {
+		return nil, nil, errors.Join(err, st.Close())
+	}
 	doors, err := access.New(access.Options{
 		Store: st, Anonymous: access.Policy(cfg.Access.PublicRead),
 		AdminToken: cfg.Admin.Token.Reveal(), AdminTokenHash: cfg.Admin.TokenHash.Reveal(),
-		Private: names.Has, Settle: cfg.Proxy.SnapshotSettle, TrustedProxies: cfg.Server.TrustedProxies,
+		Private: ours.Private, Settle: cfg.Proxy.SnapshotSettle, TrustedProxies: cfg.Server.TrustedProxies,
 		Registerer: reg, Logger: logger,
 	})
 	if err != nil {
@@ -77,7 +83,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 		MinReleaseAge:  cfg.Proxy.MinReleaseAge, EnforceOnDownload: cfg.Proxy.EnforceOnDownload,
 		SecurityGrace: cfg.Proxy.SecurityGrace, Retag: cfg.Proxy.RetagPolicy,
 		SnapshotSettle: cfg.Proxy.SnapshotSettle,
-		Sources:        ownNames{Names: names},
+		Sources:        ours,
 		Gate:           door{doors},
 		Version:        version, Registerer: reg, Logger: logger,
 	})
@@ -106,6 +112,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	})
 	p.Register(e)
 	p.Start()
+	ours.Start(p)
 	doors.Start()
 	tidying := make(chan struct{})
 	go func() {
@@ -124,8 +131,30 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	handler := api.AccessLog(proxy.Canonical(cfg.Server.BaseURL, e), options)
 	return handler, closer(func() error {
 		<-tidying
-		return errors.Join(p.Close(), doors.Close(), st.Close(), lines.Close())
+		return errors.Join(ours.Close(), p.Close(), doors.Close(), st.Close(), lines.Close())
 	}), nil
+}
+
+// newPrivate makes what private packages come from. Without git all of it works but git sources.
+func newPrivate(cfg config.Config, st *store.Store, keys vault.Keys, client *upstream.Client, logger *slog.Logger) (*private.Service, error) {
+	secrets, err := vault.Open(st, keys, logger)
+	if err != nil {
+		return nil, err
+	}
+	g, err := git.New(git.Options{
+		Dir:     filepath.Join(cfg.Store.Path, "git"),
+		MaxSize: int64(cfg.Private.GitMaxSize), MaxUnpacked: int64(cfg.Proxy.MaxArchiveSize),
+		AllowPlain: cfg.Private.GitAllowPlain, AllowLocal: cfg.Private.GitAllowLocal, AllowedHosts: cfg.Proxy.AllowedHosts,
+		CAFile: cfg.Private.GitCAFile, SSHAgent: cfg.Private.GitSSHAgent, Logger: logger,
+	})
+	if err != nil {
+		logger.Warn("there will be no packages from git repositories", "error", err)
+		g = nil
+	}
+	return private.New(private.Options{
+		Store: st, Vault: secrets, Git: g, Upstream: client, Vendors: cfg.Private.Vendors, Folder: cfg.Private.ArtifactFolder,
+		MaxArchiveSize: int64(cfg.Proxy.MaxArchiveSize), SyncTimeout: cfg.Private.SyncTimeout, Logger: logger,
+	})
 }
 
 // hotSize turns the setting's 0, nothing in memory, into the proxy's way to say so.

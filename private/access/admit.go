@@ -33,6 +33,9 @@ func (a *Access) Admit(r *http.Request) (*Reader, error) {
 	return a.decide(r, header, now)
 }
 
+// Anonymous is who sends no token, whether or not such clients are admitted.
+func (a *Access) Anonymous() *Reader { return a.stranger }
+
 // visitor is who sends no token.
 func (a *Access) visitor() (*Reader, error) {
 	if a.o.Anonymous == PublicReadNone {
