@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -386,6 +387,54 @@ func FuzzRoot(f *testing.F) {
 			if err != nil {
 				t.Errorf("a document of ours cannot be read: %v: %s", err, d)
 			}
+		}
+	})
+}
+
+func FuzzIndex(f *testing.F) {
+	packages := map[string][]object{"acme/lib": {release("acme/lib", "1.10")}, "acme/tool": {release("acme/tool", "1.10")}}
+	for path, body := range forms["hashed"](object{}, packages) {
+		if !strings.Contains(path, "/acme/") {
+			f.Add([]byte(body))
+		}
+	}
+	f.Add([]byte(`{"providers":[7],"provider-includes":{"a":{"sha256":7},"b":[]}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if _, _, err := remote.Index(body); err == nil && !json.Valid(body) {
+			t.Errorf("%q was read although it is not JSON", body)
+		}
+	})
+}
+
+func FuzzDocument(f *testing.F) {
+	for path, body := range p2(object{}, map[string][]object{"acme/lib": made(rand.New(rand.NewPCG(1, 1)), "acme/lib")}) {
+		f.Add([]byte(body), strings.Contains(path, "~dev"))
+	}
+	f.Add([]byte(`{"minified":"composer/2.0","packages":{"acme/lib":[{"name":"acme/lib","version":"1","uid":1},{"version":"dev-x","uid":"__unset","dist":{"url":"a","url":"b"}}]}}`), true)
+	f.Fuzz(func(t *testing.T, body []byte, dev bool) {
+		file := composer.File{Name: mustFile("acme/lib").Name, Dev: dev}
+		own, err := remote.Own(body, file)
+		if err != nil {
+			return
+		}
+		doc, err := composer.ParseDocument(own, file.Name)
+		if err != nil {
+			t.Fatalf("a document of ours cannot be read: %v: %s", err, own)
+		}
+		index, err := doc.Index()
+		if err != nil {
+			t.Fatalf("a document of ours cannot be read: %v: %s", err, own)
+		}
+		for _, v := range index {
+			if composer.IsDev(v.Normalized) != dev {
+				t.Errorf("%s is in the wrong document", v.Pretty)
+			}
+			if v.Dist != nil && !strings.HasPrefix(strings.ToLower(v.Dist.URL), "http") {
+				t.Errorf("%s lies at %q", v.Pretty, v.Dist.URL)
+			}
+		}
+		if again, err := remote.Own(own, file); err != nil || string(again) != string(own) {
+			t.Errorf("put right twice: %v\n%s\n%s", err, own, again)
 		}
 	})
 }

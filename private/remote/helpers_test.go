@@ -219,7 +219,7 @@ func describe(o history.Observation) string {
 	case o.Body == nil:
 		return "absent"
 	}
-	return string(o.Body)
+	return fmt.Sprintf("%.500s", o.Body)
 }
 
 func mustFile(s string) composer.File {

@@ -25,6 +25,12 @@ type piece struct {
 	err  error // why they cannot be read
 }
 
+// newPiece keeps no more than the compressed bytes: the compressor's own slice
+// has room for a value that cannot be compressed.
+func newPiece(value []byte) piece {
+	return piece{data: bytes.Clone(s2.EncodeBetter(nil, value)), sum: sha256.Sum256(value)}
+}
+
 // shelve keeps the versions of one entry of packages under their own names,
 // which count more than the key of the entry. What no client can ask for is
 // left out.
@@ -57,7 +63,7 @@ func (c *content) shelve(shelf map[composer.Name][]piece, key string, value json
 		if len(byName) > 1 {
 			value = encodeList(list)
 		}
-		if err := put(n, piece{data: s2.EncodeBetter(nil, value), sum: sha256.Sum256(value)}); err != nil {
+		if err := put(n, newPiece(value)); err != nil {
 			return err
 		}
 	}

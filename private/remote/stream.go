@@ -188,6 +188,9 @@ func (s *stream) value() (json.RawMessage, error) {
 	s.in.allow(s.dec.InputOffset())
 	var value json.RawMessage
 	err := s.dec.Decode(&value)
+	if err == nil && int64(len(value)) > s.in.max {
+		err = upstream.ErrTooLarge
+	}
 	return value, err
 }
 
