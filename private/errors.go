@@ -28,3 +28,11 @@ func (e *missing) Error() string        { return e.message }
 func (e *missing) Is(target error) bool { return target == fs.ErrNotExist }
 
 func missingf(format string, args ...any) error { return &missing{fmt.Sprintf(format, args...)} }
+
+// tooLarge is an archive beyond the limit.
+type tooLarge struct{}
+
+func (tooLarge) Error() string  { return "it is larger than PROXY_MAX_ARCHIVE_SIZE allows" }
+func (tooLarge) TooLarge() bool { return true }
+
+var errTooLarge error = tooLarge{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -82,7 +83,11 @@ func (s *Service) takeIn(ctx context.Context, src Source, dir string, f artifact
 	rec := fileRecord{Size: f.Size, Modified: f.ModTime}
 	v, err := s.publishFile(ctx, src, dir, f)
 	var wrong *conflict
+	var unfit *artifact.Error
 	switch {
+	case errors.As(err, &unfit), errors.Is(err, fs.ErrNotExist):
+		r.skip(f.Path, "", err.Error()) // it changed a moment ago, and is looked at again
+		return nil
 	case errors.As(err, &wrong):
 		rec.Reason = err.Error()
 		r.skip(f.Path, "", rec.Reason)

@@ -262,7 +262,7 @@ type limitedWriter struct {
 
 func (l *limitedWriter) Write(p []byte) (int, error) {
 	if l.left -= int64(len(p)); l.left < 0 {
-		return 0, errors.New("it is larger than PROXY_MAX_ARCHIVE_SIZE allows")
+		return 0, errTooLarge
 	}
 	return l.w.Write(p)
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"stasis/private/artifact"
-	"stasis/proxy/archive"
 	"stasis/proxy/composer"
 	"stasis/store"
 )
@@ -25,6 +24,9 @@ type Upload struct {
 	Name, Version string
 	Filename      string
 	Body          io.Reader
+	// May is asked whether the sender may publish the package that the archive
+	// turns out to be; its error is returned as it is. Nil allows all.
+	May func(composer.Name) error
 }
 
 // uploads is the name of the source that is made for uploads.
@@ -48,6 +50,11 @@ func (s *Service) Upload(ctx context.Context, up Upload) (Version, Package, erro
 	art, err := artifact.Inspect(blob, blob.Size(), up.Filename, artifact.Want{Name: up.Name, Version: up.Version})
 	if err != nil {
 		return Version{}, Package{}, refusedArchive(err)
+	}
+	if up.May != nil {
+		if err := up.May(art.Package); err != nil {
+			return Version{}, Package{}, err
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,7 +171,7 @@ func (s *Service) readmeInArchive(n composer.Name, v Version) ([]byte, error) {
 	}
 	defer b.Close()
 	art, err := artifact.Inspect(b, b.Size(), v.Ref, artifact.Want{Version: v.Pretty})
-	var bad *archive.Error
+	var bad *artifact.Error
 	if errors.As(err, &bad) || err == nil && art.Readme == nil {
 		return nil, missingf("%s %s has no README", n, v.Pretty)
 	}

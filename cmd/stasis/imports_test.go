@@ -28,6 +28,7 @@ var mayKnow = map[string][]string{
 	"private/satis":    {"proxy/composer"},
 	"private/vault":    {"store"},
 	"private/audit":    {"store"},
+	"private/hooks":    {"private", "private/webhook", "proxy/composer", "store"},
 	"proxy":            {"proxy", "store"},
 	"proxy/archive":    {},
 	"proxy/composer":   {},

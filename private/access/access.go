@@ -92,7 +92,8 @@ type Access struct {
 	stranger  *Reader // anonymous
 	decisions *decisions
 	clients   *throttle
-	nobody    token // stands for a token that does not exist
+	senders   *throttle // of webhooks
+	nobody    token     // stands for a token that does not exist
 	refusals  *prometheus.CounterVec
 
 	changing   sync.Mutex    // held by whoever changes tokens or owners, from reading them to having replaced them
@@ -127,7 +128,7 @@ func New(o Options) (*Access, error) {
 	}
 	a := &Access{
 		o: o, root: o.administrator(), stranger: o.anonymous(), decisions: newDecisions(),
-		clients: newThrottle(o.Now), nobody: token{guesses: &guesses{}},
+		clients: newThrottle(o.Now), senders: newThrottle(o.Now), nobody: token{guesses: &guesses{}},
 		refusals: promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 			Name: "stasis_access_refusals_total",
 			Help: "Requests refused because of their token, by reason: missing, malformed, wrong, expired, revoked, suspended, limited.",
