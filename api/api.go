@@ -125,6 +125,7 @@ var routes = []route{
 
 	{http.MethodGet, "/api/v1/proxy/diff", (*management).diff, ""},
 	{http.MethodPost, "/api/v1/proxy/diff", (*management).diff, ""},
+	{http.MethodGet, "/api/v1/proxy/jobs/:id", (*management).job, ""},
 	{http.MethodGet, "/api/v1/proxy/packages/:vendor/:package/history", (*management).packageHistory, ""},
 	{http.MethodGet, "/api/v1/proxy/packages/:vendor/:package/explain", (*management).explainVersion, ""},
 	{http.MethodGet, "/api/v1/proxy/instants", (*management).instants, ""},

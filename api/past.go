@@ -12,7 +12,11 @@ import (
 
 // diff compares two worlds. With POST the body is a composer.lock, and only its packages are compared.
 func (m *management) diff(c *call) (any, error) {
-	op, err := m.begin(c, "from", "to", "package")
+	op, err := m.begin(c, "from", "to", "package", "wait")
+	if err != nil {
+		return nil, err
+	}
+	wait, err := c.waits()
 	if err != nil {
 		return nil, err
 	}
@@ -37,13 +41,16 @@ func (m *management) diff(c *call) (any, error) {
 		}
 		only = append(only, locked...)
 	}
+	const unknown = "One of the two is not known here."
+	if !wait {
+		j, err := op.BeginDiff(c.r.Context(), q.Get("from"), q.Get("to"), only)
+		return m.jobAnswer(c, j), missing(err, unknown)
+	}
 	d, err := op.Diff(c.r.Context(), q.Get("from"), q.Get("to"), only)
 	if err != nil {
-		return nil, missing(err, "One of the two is not known here.")
+		return nil, missing(err, unknown)
 	}
-	d.Added, d.Removed, d.Retagged = list(d.Added), list(d.Removed), list(d.Retagged)
-	d.Denied, d.Allowed, d.Fidelity = list(d.Denied), list(d.Allowed), list(d.Fidelity)
-	return d, nil
+	return difference(d), nil
 }
 
 // lockedNames are the packages of the lock file that is the body.

@@ -101,6 +101,18 @@ func (m *machine) get(path string) answer {
 	return m.do("GET", path, "")
 }
 
+// ended waits until a job has ended.
+func (m *machine) ended(j api.Job) api.Job {
+	m.t.Helper()
+	for deadline := time.Now().Add(time.Minute); j.State == proxy.JobRunning; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			m.t.Fatalf("the job is still %+v", j)
+		}
+		j = data[api.Job](m.t, m.get("/api/v1/proxy/jobs/"+j.ID))
+	}
+	return j
+}
+
 func (m *machine) refused(status int, words, method, path, body string) {
 	m.t.Helper()
 	if a := m.do(method, "/api/v1/proxy/"+path, body); a.StatusCode != status || !strings.Contains(a.message(), words) {
@@ -130,6 +142,12 @@ func TestSnapshotsAndChannelsOfTheProxyItself(t *testing.T) {
 	if v := data[snapshot.Verification](t, m.do("POST", "/api/v1/proxy/snapshots/one/verify", "")); len(v.Problems) != 0 || v.Archives != 1 {
 		t.Errorf("verified %+v", v)
 	}
+	j := m.ended(data[api.Job](t, m.do("POST", "/api/v1/proxy/snapshots/one/verify?wait=false", "")))
+	if v, ok := j.Result.(map[string]any); !ok || v["id"] != one.ID.String() || v["archives"] != 1.0 || j.Subject != "one" || j.Progress.Done != 1 || j.EndedAt.IsZero() {
+		t.Errorf("the job ended as %+v", j)
+	}
+	m.refused(404, "no snapshot", "POST", "snapshots/none/verify?wait=false", "")
+	m.refused(404, "no job", "GET", "jobs/none", "")
 	if miss := data[api.MissingFrom](t, m.get("/api/v1/proxy/snapshots/one/missing")); miss.Total != 0 || miss.State != snapshot.Sealed {
 		t.Errorf("missing %+v", miss)
 	}
@@ -148,6 +166,10 @@ func TestSnapshotsAndChannelsOfTheProxyItself(t *testing.T) {
 	}
 	if d := data[snapshot.Difference](t, m.do("POST", "/api/v1/proxy/diff?from=one&to=now", `{"packages":[{"name":"acme/other","version":"1.0"}]}`)); len(d.Added) != 0 {
 		t.Errorf("a lock file without the package does not limit the difference: %+v", d)
+	}
+	j = m.ended(data[api.Job](t, m.do("POST", "/api/v1/proxy/diff?from=one&to=two&wait=false", `{"packages":[{"name":"acme/lib","version":"1.0"}]}`)))
+	if d, ok := j.Result.(map[string]any); !ok || len(d["added"].([]any)) != 1 || j.Kind != "diff" || j.Progress.Total != 1 {
+		t.Errorf("the comparison ended as %+v", j)
 	}
 	back := data[snapshot.Channel](t, m.do("POST", "/api/v1/proxy/channels/prod/rollback", `{"note":"oh"}`))
 	if back.Snapshot != "one" {

@@ -174,19 +174,26 @@ func (m *management) missingFrom(c *call) (any, error) {
 }
 
 func (m *management) verifySnapshot(c *call) (any, error) {
-	op, err := m.begin(c)
+	op, err := m.begin(c, "wait")
+	if err != nil {
+		return nil, err
+	}
+	wait, err := c.waits()
 	if err != nil {
 		return nil, err
 	}
 	if _, err := c.body(); err != nil {
 		return nil, err
 	}
+	if !wait {
+		j, err := op.BeginVerification(c.r.Context(), c.param("ref"))
+		return m.jobAnswer(c, j), missing(err, noSnapshot)
+	}
 	v, err := op.VerifySnapshot(c.r.Context(), c.param("ref"))
 	if err != nil {
 		return nil, missing(err, noSnapshot)
 	}
-	v.Problems = list(v.Problems)
-	return v, nil
+	return verification(v), nil
 }
 
 func (m *management) exportSnapshot(c *call) (any, error) {

@@ -21,6 +21,7 @@ type TimeMachine interface {
 	SnapshotManifest(ctx context.Context, ref string) ([]byte, error)
 	DeleteSnapshot(ctx context.Context, ref string) (snapshot.Snapshot, error)
 	VerifySnapshot(ctx context.Context, ref string) (snapshot.Verification, error)
+	BeginVerification(ctx context.Context, ref string) (proxy.Job, error)
 	ExportSnapshot(ctx context.Context, w io.Writer, ref string) (snapshot.Bundle, error)
 	ImportSnapshot(ctx context.Context, r io.Reader, name, by string) (snapshot.Snapshot, error)
 
@@ -32,6 +33,8 @@ type TimeMachine interface {
 	ChannelHistory(ctx context.Context, name string) ([]snapshot.Move, error)
 
 	Diff(ctx context.Context, from, to string, only []composer.Name) (snapshot.Difference, error)
+	BeginDiff(ctx context.Context, from, to string, only []composer.Name) (proxy.Job, error)
+	Job(ctx context.Context, id string) (proxy.Job, error)
 	PackageHistory(ctx context.Context, name composer.Name) (proxy.PackageHistory, error)
 	Explain(ctx context.Context, name composer.Name, version, at string) (proxy.Explanation, error)
 	Instants(ctx context.Context) (proxy.Instants, error)

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -69,6 +70,28 @@ func (o *operator) VerifySnapshot(context.Context, string) (snapshot.Verificatio
 		return snapshot.Verification{ID: anID}, o.err
 	}
 	return snapshot.Verification{ID: anID, Documents: 1, Archives: 2, Bytes: 3, Problems: []snapshot.Missing{{Reason: "It is damaged."}}}, o.err
+}
+
+func (o *operator) BeginVerification(_ context.Context, ref string) (proxy.Job, error) {
+	return proxy.Job{ID: "j1", Kind: "verify", Subject: ref, State: proxy.JobRunning, StartedAt: noon}, o.err
+}
+
+func (o *operator) BeginDiff(_ context.Context, from, to string, only []composer.Name) (proxy.Job, error) {
+	o.note("begin to compare %s with %s in %v", from, to, only)
+	return proxy.Job{ID: "j2", Kind: "diff", Subject: from + " to " + to, State: proxy.JobRunning, StartedAt: noon,
+		Progress: snapshot.Progress{Phase: "metadata", Total: 3}}, o.err
+}
+
+func (o *operator) Job(_ context.Context, id string) (proxy.Job, error) {
+	j := proxy.Job{ID: id, Kind: "verify", Subject: "one", State: proxy.JobDone, StartedAt: noon, EndedAt: noon,
+		Progress: snapshot.Progress{Phase: "archives", Done: 2, Total: 2, Bytes: 3}, Result: snapshot.Verification{ID: anID}}
+	switch {
+	case id == "failed":
+		j.State, j.Result, j.Err = proxy.JobFailed, nil, errors.New("read /var/lib/stasis: broken")
+	case o.empty:
+		j.Kind, j.Result = "diff", snapshot.Difference{}
+	}
+	return j, o.err
 }
 
 func (o *operator) ExportSnapshot(_ context.Context, w io.Writer, ref string) (snapshot.Bundle, error) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"stasis/api"
+	"stasis/proxy"
 	"stasis/proxy/policy"
 )
 
@@ -68,6 +69,7 @@ func TestRequestsThatAreNotUnderstoodDoNothing(t *testing.T) {
 		{"POST", "snapshots", `{"from":"2026-01-01,strict"}`}, {"POST", "snapshots", `{"locks":[]}`}, {"POST", "snapshots", `{"locks":{}}`}, {"POST", "snapshots", `{"locks":null}`}, {"POST", "snapshots", `{"locks":[7]}`},
 		{"POST", "snapshots", `{"lock":{}}`}, {"POST", "snapshots", `{"name":""}`}, {"POST", "snapshots", `{"name":7}`}, {"POST", "snapshots", `{"note":"a\u0000b"}`}, {"POST", "snapshots?name=x", ""},
 		{"POST", "snapshots/import?name=", "x"}, {"POST", "snapshots/import?by=%07", "x"}, {"POST", "snapshots/one/verify", `{"deep":"yes"}`},
+		{"POST", "snapshots/one/verify?wait=", ""}, {"POST", "snapshots/one/verify?wait=no", ""}, {"GET", "diff?from=a&to=b&wait=maybe", ""}, {"GET", "jobs/j1?wait=false", ""},
 		{"PUT", "channels/prod", ""}, {"PUT", "channels/prod", `{"snapshot":""}`}, {"PUT", "channels/prod", `{"snapshot":"x","force":"yes"}`},
 		{"GET", "diff", ""}, {"GET", "diff?from=a", ""}, {"GET", "diff?from=a&to=", ""}, {"GET", "diff?from=a&to=b&package=", ""}, {"GET", "diff?from=a&to=b&packages=a/b", ""},
 		{"POST", "diff?from=a&to=b", ""}, {"POST", "diff?from=a&to=b", "{}"}, {"POST", "diff?from=a&to=b", `{"packages":[]}`}, {"POST", "diff?from=a&to=b", `{"packages":[{"name":"a"}]}`},
@@ -144,7 +146,7 @@ func TestEveryChangeLeavesALineInTheLog(t *testing.T) {
 		s.log.Reset()
 		s.do(o.method, o.path, o.body)
 		lines := strings.Count(s.log.String(), "\n")
-		reads := o.method == "GET" || strings.Contains(o.path, "/diff") || strings.HasSuffix(o.path, "/verify")
+		reads := o.method == "GET" || strings.Contains(o.path, "/diff") || strings.Contains(o.path, "/verify")
 		if reads != (lines == 0) || lines > 1 {
 			t.Errorf("%s %s: %d lines: %s", o.method, o.path, lines, s.log)
 		}
@@ -167,5 +169,19 @@ func TestTheKindsOfRulesAreApart(t *testing.T) {
 		if len(got) != 1 || got[0].Kind != kind {
 			t.Errorf("%s: %+v", path, got)
 		}
+	}
+}
+
+func TestAJobThatFailedSaysWhyAndHidesTheRest(t *testing.T) {
+	s := serve(t, options(t, &operator{}))
+	j := data[api.Job](t, s.do("GET", "/api/v1/proxy/jobs/failed", ""))
+	if j.State != proxy.JobFailed || j.Problem == nil || j.Problem.Code != api.CodeInternal || strings.Contains(j.Problem.Message, "/var/lib") {
+		t.Errorf("the job is %+v, its problem %+v", j, j.Problem)
+	}
+	if !strings.Contains(s.log.String(), "/var/lib/stasis") {
+		t.Errorf("the log does not say what happened: %s", s.log)
+	}
+	if a := s.do("GET", "/api/v1/proxy/jobs/a%20b", ""); a.StatusCode != 404 {
+		t.Errorf("an id that cannot be: %d", a.StatusCode)
 	}
 }

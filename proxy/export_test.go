@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"time"
 
 	"stasis/proxy/composer"
 	"stasis/proxy/history"
+	"stasis/proxy/snapshot"
 )
 
 // What tests in package proxy_test look at from within.
@@ -80,4 +82,19 @@ func PassThrough(w io.Writer, typ string, r io.Reader) error {
 	}
 	_, err = t.WriteTo(w)
 	return err
+}
+
+// StartJob begins a job and returns its id.
+func (p *Proxy) StartJob(key string, run func(context.Context, func(snapshot.Progress)) (any, error)) (string, error) {
+	j, err := p.startJob("verify", key, key, run)
+	if err != nil {
+		return "", err
+	}
+	return p.jobs.now(j).ID, nil
+}
+
+// AwaitJob begins a job and waits for it.
+func (p *Proxy) AwaitJob(ctx context.Context, key string, run func(context.Context, func(snapshot.Progress)) (any, error)) (snapshot.Verification, error) {
+	j, err := p.startJob("verify", key, key, run)
+	return awaitJob[snapshot.Verification](ctx, p, j, err)
 }

@@ -137,6 +137,7 @@ type Proxy struct {
 	hot       *hot
 	flights   singleflight.Group // one fetch or one rendering per key
 	downloads downloads
+	jobs      jobs
 	endpoints atomic.Pointer[endpoints]
 	slow      patience // upstream kept a client waiting too long lately
 	stats     *stats

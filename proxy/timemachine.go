@@ -66,12 +66,6 @@ func (p *Proxy) DeleteSnapshot(_ context.Context, ref string) (snapshot.Snapshot
 	return snap, snapshotError(err)
 }
 
-// VerifySnapshot hashes every document and archive of a snapshot again.
-func (p *Proxy) VerifySnapshot(ctx context.Context, ref string) (snapshot.Verification, error) {
-	v, err := p.snapshots.Verify(ctx, ref, nil)
-	return v, snapshotError(err)
-}
-
 // ExportSnapshot writes a sealed snapshot as one bundle.
 func (p *Proxy) ExportSnapshot(ctx context.Context, w io.Writer, ref string) (snapshot.Bundle, error) {
 	b, err := p.snapshots.Export(ctx, w, ref)
@@ -114,20 +108,6 @@ func (p *Proxy) DeleteChannel(_ context.Context, name string) error {
 func (p *Proxy) ChannelHistory(_ context.Context, name string) ([]snapshot.Move, error) {
 	list, err := p.snapshots.History(name)
 	return list, snapshotError(err)
-}
-
-// Diff compares two worlds: dates, instants, snapshots, channels or "now".
-// With names only those packages are compared.
-func (p *Proxy) Diff(ctx context.Context, from, to string, names []composer.Name) (snapshot.Difference, error) {
-	a, err := p.worldForDiff(ctx, from)
-	if err != nil {
-		return snapshot.Difference{}, err
-	}
-	b, err := p.worldForDiff(ctx, to)
-	if err != nil {
-		return snapshot.Difference{}, err
-	}
-	return snapshot.Diff(ctx, a, b, names)
 }
 
 // PackageHistory is all that was recorded of a package.

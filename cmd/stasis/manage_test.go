@@ -116,8 +116,13 @@ func asksAndShows(t *testing.T, exchanges []exchange) {
 			}
 
 			got = stasis(t, api.environ(), "", append(test.args, "--json")...)
-			if compact(t, got.stdout) != compact(t, test.data) {
-				t.Errorf("--json printed\n%s\nand not the data\n%s", got.stdout, test.data)
+			want := test.data
+			var job jobData
+			if json.Unmarshal([]byte(want), &job) == nil && job.Result != nil {
+				want = string(job.Result) // how it came about is of no interest
+			}
+			if compact(t, got.stdout) != compact(t, want) {
+				t.Errorf("--json printed\n%s\nand not the data\n%s", got.stdout, want)
 			}
 		})
 	}

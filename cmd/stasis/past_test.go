@@ -50,14 +50,14 @@ func TestCommandsAboutThePastAskAndShow(t *testing.T) {
 		{[]string{"snapshot", "list"}, "GET snapshots", "[]", []string{"no snapshots"}},
 		{[]string{"snapshot", "show", "@0a1b2c3d"}, "GET snapshots/@0a1b2c3d", sealedData, []string{sealedID, "files 6 5 exact, 1 gap", "by ops"}},
 		{[]string{"snapshot", "show", "march"}, "GET snapshots/march", partialData, []string{"missing 1", "acme/lib 1.0 its archive is gone"}},
-		{[]string{"snapshot", "verify", "march"}, "POST snapshots/march/verify", `{"id":"` + sealedID + `","documents":6,"archives":2,"bytes":2048,"problems":[]}`, []string{"documents 6", "problems 0"}},
+		{[]string{"snapshot", "verify", "march"}, "POST snapshots/march/verify?wait=false", finishedJob(`{"id":"` + sealedID + `","documents":6,"archives":2,"bytes":2048,"problems":[]}`), []string{"documents 6", "problems 0"}},
 		{[]string{"snapshot", "delete", "march"}, "DELETE snapshots/march", sealedData, []string{"march is deleted"}},
 		{[]string{"snapshot", "create", "march", "--from", "2026-03-01", "--archives", "eager", "--note", "n", "--by", "ops"},
 			`POST snapshots {"name":"march","from":"2026-03-01","archives":"eager","note":"n","by":"ops"}`, sealedData, []string{"state sealed"}},
 		{[]string{"snapshot", "create", "--detach"}, `POST snapshots {}`, buildingData, []string{"progress archives, 1 of 2"}},
-		{[]string{"snapshot", "diff", "2026-01-01", "prod", "--package", "Acme/Lib,acme/x"}, "GET diff?from=2026-01-01&package=acme%2Flib%2Cacme%2Fx&to=prod", changesData,
+		{[]string{"snapshot", "diff", "2026-01-01", "prod", "--package", "Acme/Lib,acme/x"}, "GET diff?from=2026-01-01&package=acme%2Flib%2Cacme%2Fx&to=prod&wait=false", finishedJob(changesData),
 			[]string{"added acme/lib 1.1 new", "re-tagged acme/lib 1.0 aaa -> bbb", "denied acme/x 2.0 it steals keys", "fidelity acme/lib~dev unknown -> exact"}},
-		{[]string{"snapshot", "diff", "a", "b"}, "GET diff?from=a&to=b", `{"added":[],"files":4}`, []string{"no difference in 4 files"}},
+		{[]string{"snapshot", "diff", "a", "b"}, "GET diff?from=a&to=b&wait=false", finishedJob(`{"added":[],"files":4}`), []string{"no difference in 4 files"}},
 		{[]string{"channel", "set", "prod", "march", "--note", "go"}, `PUT channels/prod {"snapshot":"march","note":"go"}`, channelData, []string{"prod points at march 0a1b2c3d4e5f"}},
 		{[]string{"channel", "rollback", "prod", "--by", "ops"}, `POST channels/prod/rollback {"by":"ops"}`, channelData, []string{"prod points at march"}},
 		{[]string{"channel", "list"}, "GET channels", "[" + channelData + "]", []string{"prod march 0a1b2c3d4e5f", "ops go"}},
@@ -121,9 +121,43 @@ func TestASnapshotIsWaitedFor(t *testing.T) {
 			t.Errorf("after %d requests: got %+v", asked, got)
 		}
 	}
-	api := newScriptedAPI(t, map[string]string{"POST snapshots/march/verify": `{"id":"` + sealedID + `","problems":[{"package":"acme/lib","reason":"its archive is damaged"}]}`})
-	if got := stasis(t, api.environ(), "", "snapshot", "verify", "march"); got.code != exitFailure || !strings.Contains(got.stdout, "its archive is damaged") {
-		t.Errorf("a damaged snapshot: got %+v", got)
+}
+
+// finishedJob is a job that has ended with a result.
+func finishedJob(result string) string {
+	return `{"id":"j1","kind":"verify","subject":"march","state":"done","progress":{"phase":"archives","done":2,"total":2,"bytes":2048},
+		"started_at":"2026-03-02T00:00:00Z","ended_at":"2026-03-02T00:00:00Z","result":` + result + `}`
+}
+
+func TestAJobIsWaitedFor(t *testing.T) {
+	const running = `{"id":"j1","kind":"verify","subject":"march","state":"running","progress":{"phase":"archives","done":1,"total":2,"bytes":5},"started_at":"2026-03-02T00:00:00Z"}`
+	damaged := `{"id":"` + sealedID + `","documents":6,"archives":1,"bytes":2048,"problems":[{"package":"acme/lib","reason":"its archive is damaged"}]}`
+	for _, test := range []struct {
+		last, says string
+		code       int
+	}{
+		{finishedJob(damaged), "its archive is damaged", exitFailure},
+		{`{"id":"j1","kind":"verify","subject":"march","state":"failed","progress":{"phase":"metadata","done":0,"total":2,"bytes":0},"started_at":"2026-03-02T00:00:00Z","problem":{"code":"NOT_FOUND","message":"There is no such thing here."}}`,
+			"There is no such thing here (NOT_FOUND)", exitFailure},
+		{`{"id":"j1","state":"done"}`, "another version of Stasis", exitFailure},
+		{finishedJob(`{"id":"` + sealedID + `","documents":6,"archives":2,"bytes":2048,"problems":[]}`), "documents", exitOK},
+	} {
+		var asked []string
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			data := running
+			if asked = append(asked, r.Method+" "+r.URL.RequestURI()); len(asked) == 3 {
+				data = test.last
+			}
+			fmt.Fprintf(w, `{"data":%s,"error":null}`, data)
+		}))
+		got := stasis(t, []string{"STASIS_URL=" + srv.URL}, "", "snapshot", "verify", "march")
+		srv.Close()
+		if got.code != test.code || !strings.Contains(got.stdout+got.stderr, test.says) || !strings.Contains(got.stderr, "archives: 2 to do") {
+			t.Errorf("got %+v", got)
+		}
+		if want := "POST /api/v1/proxy/snapshots/march/verify?wait=false, GET /api/v1/proxy/jobs/j1, GET /api/v1/proxy/jobs/j1"; strings.Join(asked, ", ") != want {
+			t.Errorf("asked %s", strings.Join(asked, ", "))
+		}
 	}
 }
 

@@ -66,12 +66,13 @@ func (p *program) snapshotVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify NAME|ID",
 		Short: "Hash every document and archive of a snapshot again",
-		Long:  "Hashes every document and archive of a sealed snapshot again. The exit code is 1 when something is damaged or gone.",
-		Args:  cobra.ExactArgs(1),
+		Long: "Hashes every document and archive of a sealed snapshot again. The exit code is 1 when something is damaged or gone. " +
+			"Interrupting the command does not stop that.",
+		Args: cobra.ExactArgs(1),
 	}
 	return p.manage(cmd, func(ctx context.Context, c *client, args []string) error {
 		var v snapshot.Verification
-		data, err := c.call(ctx, http.MethodPost, "snapshots/"+url.PathEscape(args[0])+"/verify", nil, &v)
+		data, err := p.perform(ctx, c, http.MethodPost, "snapshots/"+url.PathEscape(args[0])+"/verify?wait=false", "", nil, &v)
 		if err != nil {
 			return err
 		}
@@ -118,7 +119,7 @@ func (p *program) snapshotDiffCommand() *cobra.Command {
 	cmd.Flags().StringSliceVar(&packages, "package", nil, "only these packages")
 	cmd.Flags().StringVar(&lock, "lock", "", "only the packages of this composer.lock")
 	return p.manage(cmd, func(ctx context.Context, c *client, args []string) error {
-		q := url.Values{"from": {args[0]}, "to": {args[1]}}
+		q := url.Values{"from": {args[0]}, "to": {args[1]}, "wait": {"false"}}
 		for i, text := range packages {
 			name, err := composer.ParseName(text)
 			if err != nil {
@@ -139,7 +140,7 @@ func (p *program) snapshotDiffCommand() *cobra.Command {
 			method, kind, body = http.MethodPost, "application/json", file
 		}
 		var d snapshot.Difference
-		data, err := c.upload(ctx, method, "diff?"+q.Encode(), kind, body, &d)
+		data, err := p.perform(ctx, c, method, "diff?"+q.Encode(), kind, body, &d)
 		if err != nil {
 			return err
 		}

@@ -277,7 +277,7 @@ func TestVerifyFindsDamageAndImportRepairsIt(t *testing.T) {
 	}
 	var steps int
 	v, err := w.snaps.Verify(context.Background(), "@"+snap.ID.String(), func(snapshot.Progress) { steps++ })
-	if err != nil || len(v.Problems) != 1 || v.Archives != 1 || v.Documents != 2 || steps != 5 {
+	if err != nil || len(v.Problems) != 1 || v.Archives != 1 || v.Documents != 2 || steps != 7 {
 		t.Fatalf("%+v after %d steps, %v", v, steps, err)
 	}
 	if p := v.Problems[0]; p.Package != "a/late" || p.Version != "1.0.0.0" || !strings.Contains(p.Reason, "damaged") {

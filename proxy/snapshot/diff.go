@@ -76,8 +76,9 @@ type FidelityChange struct {
 }
 
 // Diff compares two worlds, in all files that either has an answer about, or
-// in those of the given packages only.
-func Diff(ctx context.Context, from, to View, only []composer.Name) (Difference, error) {
+// in those of the given packages only. report, when not nil, is told how far it
+// is.
+func Diff(ctx context.Context, from, to View, only []composer.Name, report func(Progress)) (Difference, error) {
 	files, err := filesToCompare(ctx, from, to, only)
 	if err != nil {
 		return Difference{}, err
@@ -86,10 +87,12 @@ func Diff(ctx context.Context, from, to View, only []composer.Name) (Difference,
 		Added: []Change{}, Removed: []Change{}, Retagged: []Change{}, Denied: []Change{}, Allowed: []Change{},
 		Fidelity: []FidelityChange{}, Files: len(files),
 	}
+	p := tell(report, phaseMetadata, len(files))
 	for _, f := range files {
 		if err := d.file(ctx, f, from, to); err != nil {
 			return Difference{}, fmt.Errorf("compare %s: %w", f, err)
 		}
+		p.step(0)
 	}
 	return d, nil
 }

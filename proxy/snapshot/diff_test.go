@@ -72,7 +72,7 @@ func TestDiffTellsWhatChanged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := snapshot.Diff(context.Background(), x, y, only)
+		d, err := snapshot.Diff(context.Background(), x, y, only, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,6 +52,31 @@ func (b *build) step(bytes int64) {
 	b.progress.Bytes += bytes
 }
 
+// teller reports the steps of what runs in one goroutine.
+type teller struct {
+	Progress
+	report func(Progress) // nil: nobody wants to know
+}
+
+// tell begins a phase.
+func tell(report func(Progress), phase string, total int) *teller {
+	t := &teller{Progress{Phase: phase, Total: total}, report}
+	t.say()
+	return t
+}
+
+func (t *teller) step(bytes int64) {
+	t.Done++
+	t.Bytes += bytes
+	t.say()
+}
+
+func (t *teller) say() {
+	if t.report != nil {
+		t.report(t.Progress)
+	}
+}
+
 // progress returns how far a snapshot has come, nil when nobody builds it.
 func (s *Snapshots) progress(snap Snapshot) *Progress {
 	s.mu.Lock()

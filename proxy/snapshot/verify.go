@@ -34,12 +34,7 @@ func (s *Snapshots) Verify(ctx context.Context, ref string, report func(Progress
 		return Verification{}, err
 	}
 	v := Verification{ID: snap.ID, Problems: []Missing{}}
-	p := Progress{Phase: phaseMetadata, Total: len(m.Files)}
-	tell := func() {
-		if p.Done++; report != nil {
-			report(p)
-		}
-	}
+	p := tell(report, phaseMetadata, len(m.Files))
 	for _, e := range m.Files {
 		if err := ctx.Err(); err != nil {
 			return v, err
@@ -50,29 +45,30 @@ func (s *Snapshots) Verify(ctx context.Context, ref string, report func(Progress
 			v.Documents++
 			v.Bytes += int64(n)
 		}
-		tell()
+		p.step(0)
 	}
-	p = Progress{Phase: phaseArchives, Total: len(m.Archives)}
+	p = tell(report, phaseArchives, len(m.Archives))
 	known := map[store.Digest]error{}
 	for _, a := range m.Archives {
 		if err := ctx.Err(); err != nil {
 			return v, err
 		}
 		err, seen := known[a.SHA256]
+		read := int64(0)
 		if !seen {
 			err = s.verifyArchive(a)
 			known[a.SHA256] = err
 			if err == nil {
-				v.Bytes += a.Size
-				p.Bytes += a.Size
+				read = a.Size
 			}
 		}
+		v.Bytes += read
 		if err != nil {
 			v.Problems = append(v.Problems, Missing{Package: a.Package.String(), Version: a.Version, Reference: a.Reference, Reason: explain(err)})
 		} else {
 			v.Archives++
 		}
-		tell()
+		p.step(read)
 	}
 	return v, nil
 }
