@@ -27,7 +27,11 @@ func TestThePageOfConformanceIsTrue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range files {
+	others, err := filepath.Glob(filepath.Join("..", "private", "remote", "*_test.go"))
+	if err != nil || len(others) == 0 {
+		t.Fatalf("the tests of other repositories: %v, %v", others, err)
+	}
+	for _, file := range append(files, others...) {
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -38,8 +42,8 @@ func TestThePageOfConformanceIsTrue(t *testing.T) {
 			}
 		}
 	}
-	others := string(read(t, filepath.Join("..", "docs", "time-machine.md")))
-	for _, name := range testName.FindAllString(page+others, -1) {
+	past := string(read(t, filepath.Join("..", "docs", "time-machine.md")))
+	for _, name := range testName.FindAllString(page+past, -1) {
 		if !exist[name] {
 			t.Errorf("the page names %s, which does not exist", name)
 		}
