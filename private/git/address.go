@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -53,7 +54,8 @@ func parseAddress(s string) (address, error) {
 		return urlAddress(s, m[1])
 	}
 	m := scpLike.FindStringSubmatch(s)
-	if m == nil || strings.Contains(s, "::") && m[2][0] != '[' {
+	slip := m != nil && slices.Contains([]string{"https", "http", "ssh", "git", "file"}, strings.ToLower(m[2])) // https:host/path
+	if m == nil || slip || strings.Contains(s, "::") && m[2][0] != '[' {
 		return address{}, errors.New("this is no address of a repository: want https://host/path, ssh://user@host/path, user@host:path or an absolute path")
 	}
 	a := address{scheme: "ssh", user: m[1], host: m[2], path: m[3], scp: true}
@@ -71,6 +73,9 @@ func urlAddress(s, scheme string) (address, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Opaque != "" {
 		return address{}, errors.New("the address of the repository is not a valid URL")
+	}
+	if !strings.HasSuffix(s, u.EscapedPath()) {
+		return address{}, errors.New("the path of the repository's address holds characters that are not allowed")
 	}
 	if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.ContainsAny(s, "#?") {
 		return address{}, errors.New("the address of a repository has no ? and no #")
@@ -135,8 +140,8 @@ func localAddress(s string) (address, error) {
 		return address{}, errors.New("the path of a local repository must be absolute")
 	}
 	clean := filepath.Clean(s)
-	if clean != strings.TrimRight(s, "/") {
-		return address{}, errors.New("the path of a local repository must be written without . and .. and repeated slashes")
+	if clean != strings.TrimRight(s, "/") || clean != strings.TrimSpace(clean) {
+		return address{}, errors.New("the path of a local repository must be written without . and .. and repeated slashes, and not end in a space")
 	}
 	return address{scheme: "file", path: clean}, nil
 }

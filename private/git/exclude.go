@@ -92,6 +92,9 @@ func globPattern(glob string) string {
 				continue
 			}
 		}
+		for c == '*' && !escaped && strings.HasPrefix(glob[i+1:], "*") {
+			i++ // stars in a row are one
+		}
 		switch {
 		case c == '\\' && !escaped:
 			escaped = true

@@ -92,6 +92,7 @@ type Git struct {
 	slots    *semaphore.Weighted
 	blank    string // a repository without refs and objects, see Zip
 	hostKeys string // known_hosts of those whose keys were not given
+	packed   *packedCache
 
 	mu    sync.Mutex // guards locks
 	locks map[string]*semaphore.Weighted
@@ -126,7 +127,7 @@ func New(o Options) (*Git, error) {
 		o: o, binary: binary, resolve: resolver.Resolve,
 		slots: semaphore.NewWeighted(int64(o.Concurrency)),
 		blank: filepath.Join(dir, "blank.git"), hostKeys: filepath.Join(dir, "known_hosts"),
-		locks: map[string]*semaphore.Weighted{},
+		packed: newPackedCache(), locks: map[string]*semaphore.Weighted{},
 	}
 	if err := g.prepare(); err != nil {
 		return nil, err

@@ -132,7 +132,6 @@ var known = []struct{ says, means string }{
 	{"Connection refused", "the server refuses connections"},
 	{"Operation too slow", "the server sends too slowly"},
 	{"No space left on device", "there is no space left on the disk"},
-	{"fsck error", "the repository holds damaged objects"},
 }
 
 // explain makes a sentence of what git wrote to its standard error.
@@ -151,9 +150,6 @@ func explain(said string, secrets []string) string {
 	}
 	for _, k := range known {
 		if strings.Contains(said, k.says) {
-			if k.says == "fsck error" {
-				return k.means + ": " + clip(detail)
-			}
 			return k.means
 		}
 	}

@@ -294,6 +294,6 @@ func many(t testing.TB, o *origin, n int) {
 		file(fmt.Sprintf("src/G%d.php", i%50), fmt.Sprintf("<?php\n// %d\n", i))
 		fmt.Fprintf(&b, "reset refs/tags/v1.%d.%d\nfrom :%d\n\n", i/100, i%100, i+1)
 	}
-	o.feed(&b, "fast-import", "--quiet")
+	o.feed(&b, "fast-import", "--quiet", "--force")
 	o.git("gc", "--quiet")
 }
