@@ -108,7 +108,7 @@ type Proxy struct {
 	// The largest archive that is accepted from its origin.
 	MaxArchiveSize Size `setting:"PROXY_MAX_ARCHIVE_SIZE" default:"2GiB" min:"1KiB"`
 
-	// How much memory ready-made answers may take. 0 keeps none.
+	// How much memory ready-made answers may take. A quarter of it is for small archives. 0 keeps none.
 	HotSize Size `setting:"PROXY_HOT_SIZE" default:"128MiB" min:"0"`
 
 	// The Composer repository that is proxied.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"slices"
@@ -64,6 +65,9 @@ func (p *Proxy) serveDist(w http.ResponseWriter, r *http.Request, rest string) {
 // dist writes an archive. An error means that nothing was written yet, unless
 // it is errAborted.
 func (p *Proxy) dist(w http.ResponseWriter, r *http.Request, req composer.DistRequest) error {
+	if done, err := p.distHot(w, r, req); done || err != nil {
+		return err
+	}
 	ctx := r.Context()
 	k, src, err := p.locate(ctx, req)
 	if err != nil {
@@ -247,6 +251,9 @@ func (p *Proxy) distHeld(w http.ResponseWriter, r *http.Request, k archiveKey, r
 	}
 	defer b.Close()
 	p.recheck(k, rec)
+	if a := p.heat(k, rec.Digest, b); a != nil {
+		return true, p.sendHot(w, r, k, a)
+	}
 	p.setArchiveHeaders(w.Header(), r, k, cacheHit)
 	w.Header()["Etag"] = []string{`"` + rec.Digest.String() + `"`}
 	sent, err := sendBlob(w, r, b)
@@ -378,22 +385,31 @@ func (p *Proxy) openOrigin(ctx context.Context, k archiveKey, src source) (*upst
 	return nil, first
 }
 
+// whole reports whether a request wants all of a body, whatever it has already.
+func whole(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header["Range"] == nil && r.Header["If-None-Match"] == nil && r.Header["If-Match"] == nil
+}
+
 // sendBlob answers with a stored body: ranges, conditions and HEAD as
 // http.ServeContent does them, and a plain GET in one stream.
 func sendBlob(w http.ResponseWriter, r *http.Request, b store.Blob) (int64, error) {
 	h := w.Header()
 	h["Accept-Ranges"] = headerBytes
 	if f, ok := b.(fileBlob); ok && f.File() != nil {
-		c := &countingWriter{ResponseWriter: w}
-		http.ServeContent(c, r, "", zeroTime, f.File())
-		return c.n, c.err
+		return serveContent(w, r, f.File())
 	}
-	if r.Method == http.MethodGet && r.Header.Get("Range") == "" && r.Header.Get("If-None-Match") == "" && r.Header.Get("If-Match") == "" {
+	if whole(r) {
 		h["Content-Length"] = []string{strconv.FormatInt(b.Size(), 10)}
 		w.WriteHeader(http.StatusOK)
 		return b.WriteTo(w)
 	}
+	return serveContent(w, r, b)
+}
+
+// serveContent is http.ServeContent, which tells how many bytes went out and
+// what stopped it.
+func serveContent(w http.ResponseWriter, r *http.Request, content io.ReadSeeker) (int64, error) {
 	c := &countingWriter{ResponseWriter: w}
-	http.ServeContent(c, r, "", zeroTime, b)
+	http.ServeContent(c, r, "", zeroTime, content)
 	return c.n, c.err
 }

@@ -43,9 +43,13 @@ func repacked(t testing.TB, body []byte) []byte {
 }
 
 func TestRangesAndConditions(t *testing.T) {
-	for _, driver := range []string{"badger", "files"} {
-		t.Run(driver, func(t *testing.T) {
-			w := newRig(t, func(s *settings) { s.store.Archives = driver })
+	for _, from := range []string{"badger", "files", "memory"} {
+		t.Run(from, func(t *testing.T) {
+			w := newRig(t, func(s *settings) {
+				if from != "memory" {
+					s.store.Archives, s.proxy.HotSize = from, -1
+				}
+			})
 			r := w.big(700 << 10)
 			w.want(bigDocument, 200, missed)
 			if a, err := w.download(bigPath(r)); err != nil || !bytes.Equal(a.body, r.Archive) {

@@ -20,7 +20,6 @@ type entry struct {
 	key   string
 	pkg   composer.Name // of a document in the live world
 	state atomic.Pointer[history.State]
-	size  int64 // bytes accounted to it; guarded by hot.mu
 	// freeze is set when the package is held: the state is then the held one.
 	freeze *Freeze
 	// view is set in worlds other than the live one.

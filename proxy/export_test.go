@@ -49,8 +49,8 @@ func (p *Proxy) HotUsage() (entries int, bytes int64) { return p.hot.usage() }
 func (p *Proxy) HotBytes() (n int64) {
 	p.hot.mu.Lock()
 	defer p.hot.mu.Unlock()
-	for _, e := range p.hot.lru.Values() {
-		for _, r := range *e.renditions.Load() {
+	for _, i := range p.hot.lru.Values() {
+		for _, r := range *i.value.renditions.Load() {
 			n += r.bytes()
 		}
 	}
@@ -98,3 +98,6 @@ func (p *Proxy) AwaitJob(ctx context.Context, key string, run func(context.Conte
 	j, err := p.startJob("verify", key, key, run)
 	return awaitJob[snapshot.Verification](ctx, p, j, err)
 }
+
+// HotArchives is what memory holds of archives.
+func (p *Proxy) HotArchives() (entries int, bytes int64) { return p.hotBodies.usage() }

@@ -15,8 +15,8 @@ func (p *Proxy) registerMetrics(reg prometheus.Registerer) {
 	gauge := func(name, help string, value func() float64) {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
-	gauge("stasis_hot_bytes", "Bytes of ready answers held in memory.", func() float64 { _, n := p.hot.usage(); return float64(n) })
-	gauge("stasis_hot_entries", "Ready answers held in memory.", func() float64 { n, _ := p.hot.usage(); return float64(n) })
+	gauge("stasis_hot_bytes", "Bytes of ready answers held in memory.", func() float64 { _, n := p.ready(); return float64(n) })
+	gauge("stasis_hot_entries", "Ready answers held in memory.", func() float64 { n, _ := p.ready(); return float64(n) })
 	gauge("stasis_alerts_open", "Alerts that nobody acknowledged.", func() float64 { return float64(p.alerts.open()) })
 	gauge("stasis_feed_lag_seconds", "Seconds since the change feed was last read; 0 before the first time.", func() float64 { return float64(p.feedStatusNow().LagSeconds) })
 	gauge("stasis_downloads_active", "Archive downloads under way.", func() float64 {

@@ -134,7 +134,8 @@ type Proxy struct {
 	now     func() time.Time
 	started time.Time
 
-	hot       *hot
+	hot       *hot[string, *entry]
+	hotBodies *hot[archiveKey, *hotArchive]
 	flights   singleflight.Group // one fetch or one rendering per key
 	downloads downloads
 	jobs      jobs
@@ -174,8 +175,9 @@ func New(o Options) (*Proxy, error) {
 	}
 	p := &Proxy{
 		o: o, store: o.Store, up: o.Upstream, history: h, log: o.Logger, now: o.Now, started: o.Now(),
-		hot:     newHot(o.HotSize),
-		notices: make(chan notice, noticeQueue), anonymous: o.Gate.Anonymous(),
+		hot:       newHot[string, *entry](o.HotSize - o.HotSize/archiveShare),
+		hotBodies: newHot[archiveKey, *hotArchive](o.HotSize / archiveShare),
+		notices:   make(chan notice, noticeQueue), anonymous: o.Gate.Anonymous(),
 	}
 	p.downloads.init()
 	p.background, p.stop = context.WithCancel(context.Background())

@@ -71,6 +71,15 @@ func (s *Store) HasBlob(d Digest) bool {
 	return s.blobs.index.get(d) != nil
 }
 
+// UseBlob makes a body the most recently used, for those who have its bytes
+// already, and reports whether it is held.
+func (s *Store) UseBlob(d Digest) bool {
+	now := s.now().UnixNano()
+	s.blobs.mu.Lock()
+	defer s.blobs.mu.Unlock()
+	return s.blobs.index.use(d, now) != nil
+}
+
 // OpenBlob opens a body for reading and makes it the most recently used. The
 // error matches fs.ErrNotExist when it is not held.
 func (s *Store) OpenBlob(d Digest) (Blob, error) {
