@@ -233,7 +233,7 @@ func (p *Proxy) fetch(f composer.File, via history.Via, seen time.Time) (history
 	}
 	defer p.running.end()
 	prev, err := p.history.State(f)
-	if err != nil || prev.Checked.After(seen) {
+	if err != nil || prev.Checked.After(seen) && !p.foreign(f.Name, prev) {
 		return prev, err
 	}
 	obs, err := p.observe(ctx, f, prev)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -134,7 +135,9 @@ func (p *Proxy) chosen(r *http.Request) (world, error) {
 	return world{}, nil
 }
 
-// basicUser is the user name of a Basic Authorization header, or "".
+// basicUser is the user name of a Basic Authorization header, or "". A colon
+// ends a user name, except in an instant, which has some of its own: there it
+// is the last one.
 func basicUser(auth string) string {
 	scheme, token, _ := strings.Cut(auth, " ")
 	if !strings.EqualFold(scheme, "Basic") {
@@ -144,6 +147,12 @@ func basicUser(auth string) string {
 	if err != nil {
 		return ""
 	}
-	user, _, _ := strings.Cut(string(raw), ":")
+	user, _, found := strings.Cut(string(raw), ":")
+	if found && hours.MatchString(user) {
+		user = string(raw[:strings.LastIndexByte(string(raw), ':')])
+	}
 	return user
 }
+
+// hours is what the first colon leaves of an instant.
+var hours = regexp.MustCompile(`^snapshot=\d{4}-\d{2}-\d{2}[Tt]\d{2}$`)
