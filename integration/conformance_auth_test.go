@@ -7,7 +7,7 @@ import (
 )
 
 func TestC80WhatClientsSendIsNotPassedOn(t *testing.T) {
-	s, d := pair(t, "PROXY_NOTIFY_UPSTREAM=true")
+	s, d := pair(t, "PROXY_NOTIFY_UPSTREAM=true", "ADMIN_TOKEN=client-secret") // a right token, or nothing would be asked
 	made(s)
 	secrets := []string{"Authorization", "Bearer client-secret", "Cookie", "session=client-secret", "Private-Token", "client-secret", "X-Api-Key", "client-secret", "Proxy-Authorization", "Basic client-secret"}
 	link := d.distURL("acme/a", "v1.0.0")
