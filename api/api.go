@@ -5,7 +5,7 @@
 // with its slowing of wrong guesses, the OpenAPI document (openapi.json, served as it is), and the names
 // and labels of the HTTP metrics. It promises that every answer below /api/v1, unknown paths and wrong
 // methods included, is as the OpenAPI document says, and in the envelope unless it is a manifest, a
-// bundle or a backup; that every change leaves a line in the log; that without a configured token
+// bundle or a backup; that every change is in the audit log before it is answered; that without an administrator's token
 // nothing can be managed; that no token, query string or control character reaches the log; and that a
 // request never waits for its own access line.
 //
@@ -29,6 +29,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"stasis/private/access"
+	"stasis/private/audit"
 	"stasis/proxy"
 	"stasis/proxy/composer"
 	"stasis/proxy/policy"
@@ -61,10 +62,14 @@ type Backups interface {
 type Options struct {
 	// Operator does the work. Nil means that the proxy is switched off: the routes exist and say so.
 	Operator Operator
-	// Access knows the administrators. Nil lets nobody manage anything.
+	// Access knows the administrators, the tokens and their owners. Nil lets nobody manage anything.
 	Access *access.Access
 	// Backups makes backups. Nil means that there are none.
 	Backups Backups
+	// Audit takes note of every change, and of every try at one. Nil takes none.
+	Audit *audit.Log
+	// BaseURL is the external URL of the program; empty means that it is derived from each request.
+	BaseURL string
 	// Logger receives what goes wrong; nil discards it.
 	Logger *slog.Logger
 	// Registerer receives the metrics of this package; nil keeps them to itself.
@@ -89,28 +94,57 @@ type Options struct {
 type route struct {
 	method, path string
 	serve        func(*management, *call) (any, error)
-	// change says what the operation did, for the log; it is empty where nothing is changed.
+	// change is what the audit log calls the operation; it is empty where nothing is changed.
 	change string
 }
 
 var routes = []route{
+	{http.MethodGet, "/api/v1/tokens", (*management).tokens, ""},
+	{http.MethodPost, "/api/v1/tokens", (*management).createToken, "token.create"},
+	{http.MethodGet, "/api/v1/tokens/:token", (*management).token, ""},
+	{http.MethodDelete, "/api/v1/tokens/:token", (*management).revokeToken, "token.revoke"},
+	{http.MethodPost, "/api/v1/tokens/:token/rotate", (*management).rotateToken, "token.rotate"},
+
+	{http.MethodGet, "/api/v1/customers", (*management).customers, ""},
+	{http.MethodPost, "/api/v1/customers", (*management).createCustomer, "customer.create"},
+	{http.MethodGet, "/api/v1/customers/by-external/:external", (*management).customerByExternalID, ""},
+	{http.MethodGet, "/api/v1/customers/:customer", (*management).customer, ""},
+	{http.MethodPatch, "/api/v1/customers/:customer", (*management).updateCustomer, "customer.update"},
+	{http.MethodDelete, "/api/v1/customers/:customer", (*management).deleteCustomer, "customer.delete"},
+	{http.MethodPost, "/api/v1/customers/:customer/suspend", (*management).suspendCustomer, "customer.suspend"},
+	{http.MethodPost, "/api/v1/customers/:customer/reactivate", (*management).reactivateCustomer, "customer.reactivate"},
+	{http.MethodPost, "/api/v1/customers/:customer/freeze", (*management).freezeCustomer, "customer.freeze"},
+	{http.MethodPost, "/api/v1/customers/:customer/unfreeze", (*management).unfreezeCustomer, "customer.unfreeze"},
+	{http.MethodGet, "/api/v1/customers/:customer/packages", (*management).grants, ""},
+	{http.MethodPut, "/api/v1/customers/:customer/packages", (*management).setGrants, "customer.grants"},
+	{http.MethodPost, "/api/v1/customers/:customer/packages", (*management).addGrant, "customer.grant"},
+	{http.MethodDelete, "/api/v1/customers/:customer/packages/:vendor/:package", (*management).removeGrant, "customer.ungrant"},
+	{http.MethodGet, "/api/v1/customers/:customer/tokens", (*management).tokens, ""},
+	{http.MethodPost, "/api/v1/customers/:customer/tokens", (*management).createToken, "token.create"},
+	{http.MethodGet, "/api/v1/customers/:customer/tokens/:token", (*management).token, ""},
+	{http.MethodDelete, "/api/v1/customers/:customer/tokens/:token", (*management).revokeToken, "token.revoke"},
+	{http.MethodPost, "/api/v1/customers/:customer/tokens/:token/rotate", (*management).rotateToken, "token.rotate"},
+
+	{http.MethodGet, "/api/v1/audit", (*management).auditLog, ""},
+	{http.MethodGet, "/api/v1/audit/verify", (*management).verifyAudit, ""},
+
 	{http.MethodGet, "/api/v1/proxy/status", (*management).status, ""},
 	{http.MethodGet, "/api/v1/proxy/stats", (*management).stats, ""},
-	{http.MethodGet, "/api/v1/proxy/backup", (*management).backup, ""},
-	{http.MethodPost, "/api/v1/proxy/purge", (*management).purge, "purged what was cached"},
-	{http.MethodPost, "/api/v1/proxy/freeze/:vendor/:package", (*management).freeze, "froze a package"},
-	{http.MethodPost, "/api/v1/proxy/unfreeze/:vendor/:package", (*management).unfreeze, "unfroze a package"},
+	{http.MethodGet, "/api/v1/proxy/backup", (*management).backup, "backup.take"},
+	{http.MethodPost, "/api/v1/proxy/purge", (*management).purge, "cache.purge"},
+	{http.MethodPost, "/api/v1/proxy/freeze/:vendor/:package", (*management).freeze, "package.freeze"},
+	{http.MethodPost, "/api/v1/proxy/unfreeze/:vendor/:package", (*management).unfreeze, "package.unfreeze"},
 	{http.MethodGet, "/api/v1/proxy/frozen", (*management).frozen, ""},
-	{http.MethodPost, "/api/v1/proxy/freezes", (*management).freezePattern, "froze a pattern"},
-	{http.MethodDelete, "/api/v1/proxy/freezes", (*management).unfreezePattern, "unfroze a pattern"},
+	{http.MethodPost, "/api/v1/proxy/freezes", (*management).freezePattern, "pattern.freeze"},
+	{http.MethodDelete, "/api/v1/proxy/freezes", (*management).unfreezePattern, "pattern.unfreeze"},
 	{http.MethodGet, "/api/v1/proxy/alerts", (*management).alerts, ""},
-	{http.MethodPost, "/api/v1/proxy/alerts/:id/ack", (*management).ackAlert, "acknowledged an alert"},
+	{http.MethodPost, "/api/v1/proxy/alerts/:id/ack", (*management).ackAlert, "alert.ack"},
 
 	{http.MethodGet, "/api/v1/proxy/snapshots", (*management).snapshots, ""},
-	{http.MethodPost, "/api/v1/proxy/snapshots", (*management).createSnapshot, "began a snapshot"},
-	{http.MethodPost, "/api/v1/proxy/snapshots/import", (*management).importSnapshot, "imported a snapshot"},
+	{http.MethodPost, "/api/v1/proxy/snapshots", (*management).createSnapshot, "snapshot.create"},
+	{http.MethodPost, "/api/v1/proxy/snapshots/import", (*management).importSnapshot, "snapshot.import"},
 	{http.MethodGet, "/api/v1/proxy/snapshots/:ref", (*management).snapshot, ""},
-	{http.MethodDelete, "/api/v1/proxy/snapshots/:ref", (*management).deleteSnapshot, "deleted a snapshot"},
+	{http.MethodDelete, "/api/v1/proxy/snapshots/:ref", (*management).deleteSnapshot, "snapshot.delete"},
 	{http.MethodGet, "/api/v1/proxy/snapshots/:ref/manifest", (*management).manifest, ""},
 	{http.MethodGet, "/api/v1/proxy/snapshots/:ref/missing", (*management).missingFrom, ""},
 	{http.MethodPost, "/api/v1/proxy/snapshots/:ref/verify", (*management).verifySnapshot, ""},
@@ -118,9 +152,9 @@ var routes = []route{
 
 	{http.MethodGet, "/api/v1/proxy/channels", (*management).channels, ""},
 	{http.MethodGet, "/api/v1/proxy/channels/:name", (*management).channel, ""},
-	{http.MethodPut, "/api/v1/proxy/channels/:name", (*management).setChannel, "moved a channel"},
-	{http.MethodDelete, "/api/v1/proxy/channels/:name", (*management).deleteChannel, "deleted a channel"},
-	{http.MethodPost, "/api/v1/proxy/channels/:name/rollback", (*management).rollBackChannel, "rolled a channel back"},
+	{http.MethodPut, "/api/v1/proxy/channels/:name", (*management).setChannel, "channel.set"},
+	{http.MethodDelete, "/api/v1/proxy/channels/:name", (*management).deleteChannel, "channel.delete"},
+	{http.MethodPost, "/api/v1/proxy/channels/:name/rollback", (*management).rollBackChannel, "channel.rollback"},
 	{http.MethodGet, "/api/v1/proxy/channels/:name/history", (*management).channelHistory, ""},
 
 	{http.MethodGet, "/api/v1/proxy/diff", (*management).diff, ""},
@@ -129,20 +163,20 @@ var routes = []route{
 	{http.MethodGet, "/api/v1/proxy/packages/:vendor/:package/history", (*management).packageHistory, ""},
 	{http.MethodGet, "/api/v1/proxy/packages/:vendor/:package/explain", (*management).explainVersion, ""},
 	{http.MethodGet, "/api/v1/proxy/instants", (*management).instants, ""},
-	{http.MethodPost, "/api/v1/proxy/history/import-lock", (*management).importLock, "imported a lock file"},
+	{http.MethodPost, "/api/v1/proxy/history/import-lock", (*management).importLock, "history.import-lock"},
 
 	{http.MethodGet, "/api/v1/proxy/blocks", rules(policy.Block), ""},
-	{http.MethodPost, "/api/v1/proxy/blocks", addRule(policy.Block), "added a block"},
-	{http.MethodDelete, "/api/v1/proxy/blocks/:id", liftRule(policy.Block), "lifted a block"},
+	{http.MethodPost, "/api/v1/proxy/blocks", addRule(policy.Block), "block.add"},
+	{http.MethodDelete, "/api/v1/proxy/blocks/:id", liftRule(policy.Block), "block.lift"},
 	{http.MethodGet, "/api/v1/proxy/waivers", rules(policy.Waiver), ""},
-	{http.MethodPost, "/api/v1/proxy/waivers", addRule(policy.Waiver), "added a waiver"},
-	{http.MethodDelete, "/api/v1/proxy/waivers/:id", liftRule(policy.Waiver), "lifted a waiver"},
+	{http.MethodPost, "/api/v1/proxy/waivers", addRule(policy.Waiver), "waiver.add"},
+	{http.MethodDelete, "/api/v1/proxy/waivers/:id", liftRule(policy.Waiver), "waiver.lift"},
 	{http.MethodGet, "/api/v1/proxy/exemptions", rules(policy.Exemption), ""},
-	{http.MethodPost, "/api/v1/proxy/exemptions", addRule(policy.Exemption), "added an exemption"},
-	{http.MethodDelete, "/api/v1/proxy/exemptions/:id", liftRule(policy.Exemption), "lifted an exemption"},
+	{http.MethodPost, "/api/v1/proxy/exemptions", addRule(policy.Exemption), "exemption.add"},
+	{http.MethodDelete, "/api/v1/proxy/exemptions/:id", liftRule(policy.Exemption), "exemption.lift"},
 	{http.MethodGet, "/api/v1/proxy/holds", rules(policy.Hold), ""},
-	{http.MethodPost, "/api/v1/proxy/holds", addRule(policy.Hold), "added a hold"},
-	{http.MethodDelete, "/api/v1/proxy/holds/:id", liftRule(policy.Hold), "lifted a hold"},
+	{http.MethodPost, "/api/v1/proxy/holds", addRule(policy.Hold), "hold.add"},
+	{http.MethodDelete, "/api/v1/proxy/holds/:id", liftRule(policy.Hold), "hold.lift"},
 }
 
 // Register mounts everything on e.
@@ -153,7 +187,10 @@ func Register(e *echo.Echo, o Options) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	m := &management{operator: o.Operator, backups: o.Backups, auth: newAuthenticator(o), log: o.Logger, now: o.Now}
+	m := &management{
+		operator: o.Operator, backups: o.Backups, auth: newAuthenticator(o), access: o.Access, log: o.Logger, now: o.Now,
+		audit: newRecorder(o), base: o.BaseURL, trusted: o.TrustedProxies,
+	}
 	for _, rt := range routes {
 		h := m.endpoint(rt)
 		e.Add(rt.method, rt.path, h)
@@ -178,18 +215,16 @@ type call struct {
 	r     *http.Request
 	param func(name string) string // path parameter, percent-decoded once
 
-	// What a change was about and who asked for it, for the log, where the path does not say.
+	// What a change was about and who asked for it, for the audit log, where the path does not say; and more about it.
 	subject, by string
+	details     map[string]string
 }
 
-// endpoint authenticates, calls and answers in the envelope or, with a *stream, outside of it.
+// endpoint authenticates, calls, takes note of what was done, and answers in the envelope or, with a *stream, outside of
+// it.
 func (m *management) endpoint(rt route) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		w, r := c.Response(), c.Request()
-		if _, err := m.auth.admit(r); err != nil {
-			m.fail(w, r, err)
-			return nil
-		}
 		request := &call{w: w, r: r, param: func(name string) string {
 			v := c.Param(name)
 			if r.URL.RawPath == "" { // the router matched the decoded path
@@ -200,21 +235,28 @@ func (m *management) endpoint(rt route) echo.HandlerFunc {
 			}
 			return v
 		}}
-		data, err := rt.serve(m, request)
+		reader, err := m.auth.admit(r)
+		var data any
+		switch {
+		case err != nil && rt.change != "":
+			m.audit.refused(rt, request, reader, err)
+		case err == nil:
+			if data, err = rt.serve(m, request); rt.change != "" {
+				err = m.audit.done(rt, request, reader, err)
+			}
+		}
 		if err != nil {
 			m.fail(w, r, err)
 			return nil
 		}
-		if rt.change != "" {
-			m.log.LogAttrs(r.Context(), slog.LevelInfo, "an operator "+rt.change, //nolint:sloglint // one message for each route
-				slog.String("path", loggable(r.URL.Path, maxLoggedPath)), slog.String("subject", loggable(request.subject, maxLoggedPath)),
-				slog.String("by", loggable(request.by, maxOwner)), slog.String("request_id", w.Header().Get(requestIDHeader)))
+		switch data := data.(type) {
+		case *stream:
+			m.stream(w, r, data)
+		case page:
+			writeJSON(w, http.StatusOK, Envelope[any]{Data: data.items, Pagination: &data.Pagination})
+		default:
+			writeJSON(w, http.StatusOK, Envelope[any]{Data: data})
 		}
-		if s, ok := data.(*stream); ok {
-			m.stream(w, r, s)
-			return nil
-		}
-		writeJSON(w, http.StatusOK, Envelope[any]{Data: data})
 		return nil
 	}
 }

@@ -203,6 +203,15 @@ func data[T any](t *testing.T, a answer) T {
 	return e.Data
 }
 
+// envelope decodes a whole answer.
+func envelope[T any](t *testing.T, a answer) (e api.Envelope[T]) {
+	t.Helper()
+	if err := json.Unmarshal(a.body, &e); err != nil {
+		t.Fatalf("status %d, body %s: %v", a.StatusCode, a.body, err)
+	}
+	return e
+}
+
 // do sends a request with the administrator's token and checks the answer against the document.
 func (s *service) do(method, path, body string, header ...string) answer {
 	s.t.Helper()

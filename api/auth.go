@@ -28,7 +28,8 @@ func newAuthenticator(o Options) *authenticator {
 	}
 }
 
-// admit returns the administrator who sent the request, and a 401, 403 or 429 for everybody else.
+// admit returns the administrator who sent the request, and a 401, 403 or 429 for everybody else. With a 403 it also
+// returns who that was, if that is known.
 func (a *authenticator) admit(r *http.Request) (*access.Reader, error) {
 	if a.access == nil || !a.access.Manageable() {
 		return nil, a.refuse("closed", "The management API is closed because no administrator token is configured; set ADMIN_TOKEN or ADMIN_TOKEN_HASH and start again.")
@@ -51,7 +52,7 @@ func (a *authenticator) admit(r *http.Request) (*access.Reader, error) {
 		return nil, err
 	case err != nil || !reader.Can(access.RoleAdmin):
 		a.failures.WithLabelValues("forbidden").Inc()
-		return nil, &failure{status: http.StatusForbidden, code: CodeForbidden, message: "This token may not manage Stasis; that takes the administrator's token or one of the role admin."}
+		return reader, &failure{status: http.StatusForbidden, code: CodeForbidden, message: "This token may not manage Stasis; that takes the administrator's token or one of the role admin."}
 	}
 	return reader, nil
 }

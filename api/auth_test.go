@@ -56,7 +56,7 @@ func TestOnlyTheRightTokenIsLetIn(t *testing.T) {
 			if strings.HasPrefix(name, "as the hash of") {
 				right = "" // only that it is accepted as a setting
 			}
-			s := serve(t, api.Options{Operator: &operator{}, Access: admins(t, o), Now: clock})
+			s := serve(t, api.Options{Operator: &operator{}, Access: administered(t, o), Now: clock})
 			if right != "" {
 				for _, h := range []string{right, strings.Replace(right, "Bearer", "bearer", 1)} {
 					if a := s.do("GET", "/api/v1/proxy/status", "", h); a.StatusCode != 200 {
@@ -83,7 +83,7 @@ func TestOnlyTheRightTokenIsLetIn(t *testing.T) {
 
 func TestWrongTokensAreSlowedPerAddress(t *testing.T) {
 	c := &ticker{t: noon}
-	s := serve(t, api.Options{Operator: &operator{}, Now: c.now, Access: admins(t, access.Options{AdminToken: token, Now: c.now,
+	s := serve(t, api.Options{Operator: &operator{}, Now: c.now, Access: administered(t, access.Options{AdminToken: token, Now: c.now,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})})
 	try := func(address, tok string) answer {
 		t.Helper()

@@ -11,7 +11,7 @@ import (
 // backup answers with a backup as it is made. It is kept from being taken for a whole one, should it break off, by its end
 // mark.
 func (m *management) backup(c *call) (any, error) {
-	if err := c.only("since", "archives"); err != nil {
+	if _, err := c.query("since", "archives"); err != nil {
 		return nil, err
 	}
 	if m.backups == nil {

@@ -38,7 +38,7 @@ func TestABackupOverHTTP(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := serve(t, api.Options{Backups: st, Access: admins(t, access.Options{AdminToken: token})})
+	s := serve(t, api.Options{Backups: st, Access: administered(t, access.Options{AdminToken: token})})
 	put("one")
 	put("two")
 	full := s.do("GET", "/api/v1/proxy/backup", "")
@@ -81,7 +81,7 @@ func TestOneBackupAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	s := serve(t, api.Options{Backups: st, Access: admins(t, access.Options{AdminToken: token})})
+	s := serve(t, api.Options{Backups: st, Access: administered(t, access.Options{AdminToken: token})})
 	begun, end, ended := make(chan struct{}), make(chan struct{}), make(chan error)
 	go func() {
 		first := true

@@ -5,10 +5,20 @@ import (
 	"net/http"
 )
 
-// Envelope is the form of every JSON answer below /api/v1: either Data or Error is null.
+// Envelope is the form of every JSON answer below /api/v1: either Data or Error is null. Lists that come in pages say
+// which page this is.
 type Envelope[T any] struct {
-	Data  T        `json:"data"`
-	Error *Problem `json:"error"`
+	Data       T           `json:"data"`
+	Error      *Problem    `json:"error"`
+	Pagination *Pagination `json:"pagination,omitempty"`
+}
+
+// Pagination says which part of a list Data is. Pages are counted from 1.
+type Pagination struct {
+	Page       int `json:"page"`
+	PerPage    int `json:"per_page"`
+	Total      int `json:"total"`
+	TotalPages int `json:"total_pages"`
 }
 
 // Problem says what went wrong: a code for programs and a sentence for people.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"stasis/private/access"
 	"stasis/proxy"
 	"stasis/proxy/composer"
 )
@@ -21,34 +23,40 @@ type management struct {
 	operator Operator
 	backups  Backups
 	auth     *authenticator
+	access   *access.Access
+	audit    *recorder
 	log      *slog.Logger
 	now      func() time.Time
+	base     string
+	trusted  []netip.Prefix
 }
 
-// begin is the common beginning of all operations of the proxy: it returns the operator, or says that there
-// is none, and knows the query parameters.
+// begin is the common beginning of the operations of the proxy: it returns the operator, or says that there is
+// none, and refuses query parameters nobody would read.
 func (m *management) begin(c *call, parameters ...string) (Operator, error) {
 	if m.operator == nil {
 		return nil, &failure{status: http.StatusForbidden, code: CodeNotAvailable, message: "The proxy is switched off by PROXY_ENABLED=false."}
 	}
-	return m.operator, c.only(parameters...)
+	_, err := c.query(parameters...)
+	return m.operator, err
 }
 
-// only refuses query parameters nobody would read, since a misspelt filter must not pass for none.
-func (c *call) only(parameters ...string) error {
+// query returns the query parameters and refuses those nobody would read, since a misspelt filter must not pass for
+// none.
+func (c *call) query(parameters ...string) (url.Values, error) {
 	q, err := url.ParseQuery(c.r.URL.RawQuery)
 	if err != nil {
-		return invalid("The query string is malformed.")
+		return nil, invalid("The query string is malformed.")
 	}
 	for name, values := range q {
 		if !slices.Contains(parameters, name) {
-			return invalid(fmt.Sprintf("The query parameter %q is not known here.", loggable(name, 64)))
+			return nil, invalid(fmt.Sprintf("The query parameter %q is not known here.", loggable(name, 64)))
 		}
 		if len(values) > 1 {
-			return invalid(fmt.Sprintf("The query parameter %q is given more than once.", name))
+			return nil, invalid(fmt.Sprintf("The query parameter %q is given more than once.", name))
 		}
 	}
-	return nil
+	return q, nil
 }
 
 func (m *management) status(c *call) (any, error) {

@@ -14,6 +14,7 @@ import (
 
 	"stasis/api"
 	"stasis/private/access"
+	"stasis/private/audit"
 	"stasis/proxy"
 	"stasis/store"
 )
@@ -22,12 +23,15 @@ import (
 func clock() time.Time { return noon }
 
 func options(t testing.TB, op api.Operator) api.Options {
-	backups, _ := op.(api.Backups)
-	return api.Options{Operator: op, Backups: backups, Access: admins(t, access.Options{AdminToken: token}), Now: clock}
+	t.Helper()
+	o := api.Options{Operator: op, Now: clock}
+	o.Backups, _ = op.(api.Backups)
+	o.Access, o.Audit = admins(t, access.Options{AdminToken: token})
+	return o
 }
 
-// admins is an Access with a store of its own, whose clock stands still at noon.
-func admins(t testing.TB, o access.Options) *access.Access {
+// admins is an Access and an audit log with a store of their own, whose clock stands still at noon.
+func admins(t testing.TB, o access.Options) (*access.Access, *audit.Log) {
 	t.Helper()
 	st, err := store.Open(context.Background(), store.Options{Path: t.TempDir()})
 	if err != nil {
@@ -41,6 +45,13 @@ func admins(t testing.TB, o access.Options) *access.Access {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a, audit.New(audit.Options{Store: st, Now: o.Now})
+}
+
+// administered is the least that the administrator can use.
+func administered(t testing.TB, o access.Options) *access.Access {
+	t.Helper()
+	a, _ := admins(t, o)
 	return a
 }
 

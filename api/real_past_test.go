@@ -76,7 +76,7 @@ func newMachine(t *testing.T) *machine {
 	}
 	t.Cleanup(func() { _ = p.Close() })
 	p.Start()
-	s := serve(t, api.Options{Operator: p, Access: admins(t, access.Options{AdminToken: token}), Now: clock.now})
+	s := serve(t, api.Options{Operator: p, Access: administered(t, access.Options{AdminToken: token}), Now: clock.now})
 	p.Register(s.echo)
 	return &machine{s, clock, up}
 }

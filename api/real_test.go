@@ -53,7 +53,7 @@ func TestTheProxyItselfAnswersAsDescribed(t *testing.T) {
 	}
 	defer p.Close()
 	p.Start()
-	s := serve(t, api.Options{Operator: p, Access: admins(t, access.Options{AdminToken: token})})
+	s := serve(t, api.Options{Operator: p, Access: administered(t, access.Options{AdminToken: token})})
 	p.Register(s.echo)
 
 	if a := s.do("GET", "/p2/acme/lib.json", ""); a.StatusCode != 200 {

@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -137,28 +136,6 @@ func TestLargeBodies(t *testing.T) {
 	}
 	if a := s.do("POST", "/api/v1/proxy/blocks", `{"reason":"`+strings.Repeat("x", 1<<20)+`"}`); a.StatusCode != 413 {
 		t.Errorf("a block with a story: %d %.200s", a.StatusCode, a.body)
-	}
-}
-
-func TestEveryChangeLeavesALineInTheLog(t *testing.T) {
-	s := serve(t, options(t, &operator{}))
-	for _, o := range operations {
-		s.log.Reset()
-		s.do(o.method, o.path, o.body)
-		lines := strings.Count(s.log.String(), "\n")
-		reads := o.method == "GET" || strings.Contains(o.path, "/diff") || strings.Contains(o.path, "/verify")
-		if reads != (lines == 0) || lines > 1 {
-			t.Errorf("%s %s: %d lines: %s", o.method, o.path, lines, s.log)
-		}
-	}
-	s.log.Reset()
-	s.do("POST", "/api/v1/proxy/blocks", `{"package":"a/b","versions":"^1.0","reason":"x","owner":"eve\u202e"}`)
-	var line map[string]any
-	if err := json.Unmarshal(s.log.Bytes(), &line); err != nil {
-		t.Fatal(err)
-	}
-	if line["msg"] != "an operator added a block" || line["subject"] != "a/b ^1.0" || line["by"] != "eve\ufffd" || line["request_id"] == "" {
-		t.Errorf("the line is %v", line)
 	}
 }
 
