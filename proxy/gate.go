@@ -44,7 +44,7 @@ type Reader interface {
 
 // Denial is a Gate's refusal to let somebody read.
 type Denial struct {
-	Status    int           // 401 or 429, not 403, for which Composer asks again for a password (protocol 2.10)
+	Status    int           // 401, 403 or 429; Composer ends its run at 401 and 403 alike when it has sent credentials (protocol 2.10)
 	Message   string        // a sentence for the client
 	Challenge string        // WWW-Authenticate; "" for none
 	Retry     time.Duration // Retry-After; 0 for none
@@ -202,8 +202,17 @@ func seenBy(reader Reader, names []string) []string {
 }
 
 // boundWorld finds the world a reader is bound to.
-func (p *Proxy) boundWorld(reader Reader) (world, error) {
-	kind, what, _ := strings.Cut(reader.World(), "/")
+func (p *Proxy) boundWorld(reader Reader) (world, error) { return p.worldOf(reader.World()) }
+
+// CheckView reports, as an error, why a view such as "snapshot/prod" or "cooldown/7d" is none that a reader could be
+// bound to now.
+func (p *Proxy) CheckView(view string) error {
+	_, err := p.worldOf(view)
+	return err
+}
+
+func (p *Proxy) worldOf(view string) (world, error) {
+	kind, what, _ := strings.Cut(view, "/")
 	switch kind {
 	case "snapshot":
 		return p.worldAt(what)
@@ -212,7 +221,7 @@ func (p *Proxy) boundWorld(reader Reader) (world, error) {
 	case "cooldown":
 		return cooldownWorld(what)
 	}
-	return world{}, fmt.Errorf("an access token is bound to %q, which is no view", reader.World())
+	return world{}, fmt.Errorf("an access token is bound to %q, which is no view", view)
 }
 
 // mayEnter reports, as an error, why a reader may not look at a world it named

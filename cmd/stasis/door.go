@@ -23,6 +23,9 @@ func (d door) Admit(r *http.Request) (proxy.Reader, error) {
 		}
 		return nil, err
 	}
+	if !reader.Can(access.RoleRead) {
+		return nil, &proxy.Denial{Status: http.StatusForbidden, Message: "this token is for webhooks and reads nothing; Composer needs one of the role read"}
+	}
 	return guest{reader}, nil
 }
 

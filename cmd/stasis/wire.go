@@ -22,6 +22,7 @@ import (
 	"stasis/config"
 	"stasis/private"
 	"stasis/private/access"
+	"stasis/private/audit"
 	"stasis/private/git"
 	"stasis/private/vault"
 	"stasis/proxy"
@@ -45,6 +46,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	if err != nil {
 		return nil, nil, err
 	}
+	var p *proxy.Proxy
 	var alert lateAlert
 	st, err := store.Open(ctx, storeOptions(cfg, logger, alert.raise))
 	if err != nil {
@@ -61,13 +63,14 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	doors, err := access.New(access.Options{
 		Store: st, Anonymous: access.Policy(cfg.Access.PublicRead),
 		AdminToken: cfg.Admin.Token.Reveal(), AdminTokenHash: cfg.Admin.TokenHash.Reveal(),
-		Private: ours.Private, Settle: cfg.Proxy.SnapshotSettle, TrustedProxies: cfg.Server.TrustedProxies,
+		Private: ours.Private, CheckView: func(view string) error { return p.CheckView(view) },
+		Settle: cfg.Proxy.SnapshotSettle, TrustedProxies: cfg.Server.TrustedProxies,
 		Registerer: reg, Logger: logger,
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, st.Close())
 	}
-	p, err := proxy.New(proxy.Options{
+	p, err = proxy.New(proxy.Options{
 		TempDir: spool,
 		Store:   st, Upstream: client,
 		Enabled:      cfg.Proxy.Enabled,
@@ -95,8 +98,9 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	lines := api.NewLogWriter(accessLog, reg)
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
+	acts := audit.New(audit.Options{Store: st, Retention: time.Duration(cfg.Admin.AuditRetention) * 24 * time.Hour, Logger: logger})
 	api.Register(e, api.Options{
-		Operator: p, Backups: st, Access: doors,
+		Operator: p, Backups: st, Access: doors, Audit: acts, BaseURL: cfg.Server.BaseURL,
 		Logger: logger, Registerer: reg, Gatherer: reg,
 		MetricsPrivate: !cfg.Admin.MetricsPublic,
 		Ready: func(context.Context) error {
@@ -117,7 +121,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	tidying := make(chan struct{})
 	go func() {
 		defer close(tidying)
-		maintain(ctx, p, cfg.Proxy.CleanupInterval, logger)
+		maintain(ctx, cfg.Proxy.CleanupInterval, logger, p.Maintain, acts.Trim)
 	}()
 
 	options := api.AccessOptions{
@@ -231,7 +235,7 @@ func hostAndPort(u *url.URL) string {
 }
 
 // maintain tidies up at intervals until ctx ends.
-func maintain(ctx context.Context, p *proxy.Proxy, interval time.Duration, logger *slog.Logger) {
+func maintain(ctx context.Context, interval time.Duration, logger *slog.Logger, work ...func(context.Context) error) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -239,8 +243,10 @@ func maintain(ctx context.Context, p *proxy.Proxy, interval time.Duration, logge
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := p.Maintain(ctx); err != nil && ctx.Err() == nil {
-				logger.Error("tidying up failed", "error", err)
+			for _, tidy := range work {
+				if err := tidy(ctx); err != nil && ctx.Err() == nil {
+					logger.Error("tidying up failed", "error", err)
+				}
 			}
 		}
 	}

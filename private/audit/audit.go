@@ -117,14 +117,14 @@ const trimmed = "audit.trim"
 const trimmedPerUpdate = 500
 
 // Trim removes what is older than the retention, and appends an entry that says so.
-func (l *Log) Trim() error {
+func (l *Log) Trim(ctx context.Context) error {
 	if l.o.Retention == 0 {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	before := l.o.Now().Add(-l.o.Retention)
-	for {
+	for ctx.Err() == nil {
 		removed, appended := 0, Entry{}
 		err := l.o.Store.Update(func(tx *store.Tx) error {
 			removed = 0
@@ -167,4 +167,5 @@ func (l *Log) Trim() error {
 			return nil
 		}
 	}
+	return ctx.Err()
 }

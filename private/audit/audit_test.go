@@ -193,7 +193,7 @@ func TestOnlyTheRetentionRemovesEntriesAndSaysSo(t *testing.T) {
 	b := open(t, 0)
 	b.append(audit.Entry{Action: "x"})
 	b.now = b.now.Add(100 * 365 * 24 * time.Hour)
-	if err := b.Trim(); err != nil {
+	if err := b.Trim(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if ids, _ := b.list(audit.Filter{}); len(ids) != 1 {
@@ -211,7 +211,7 @@ func TestOnlyTheRetentionRemovesEntriesAndSaysSo(t *testing.T) {
 	b.now = b.now.Add(12 * time.Hour)
 	last := b.append(audit.Entry{Action: "y"})
 	b.now = b.now.Add(13 * time.Hour)
-	if err := b.Trim(); err != nil {
+	if err := b.Trim(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	list, _, err := b.List(context.Background(), audit.Filter{})
@@ -225,7 +225,7 @@ func TestOnlyTheRetentionRemovesEntriesAndSaysSo(t *testing.T) {
 	b.now = b.now.Add(48 * time.Hour)
 	for range 3 {
 		b.now = b.now.Add(48 * time.Hour)
-		if err := b.Trim(); err != nil {
+		if err := b.Trim(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 	}
