@@ -64,6 +64,8 @@ type Options struct {
 	Operator Operator
 	// Access knows the administrators, the tokens and their owners. Nil lets nobody manage anything.
 	Access *access.Access
+	// Packages are the private packages.
+	Packages Packages
 	// Backups makes backups. Nil means that there are none.
 	Backups Backups
 	// Audit takes note of every change, and of every try at one. Nil takes none.
@@ -99,6 +101,29 @@ type route struct {
 }
 
 var routes = []route{
+	{http.MethodGet, "/api/v1/packages", (*management).listPackages, ""},
+	{http.MethodPost, "/api/v1/packages", (*management).addPackage, "package.add"},
+	{http.MethodGet, "/api/v1/packages/:vendor/:package", (*management).showPackage, ""},
+	{http.MethodDelete, "/api/v1/packages/:vendor/:package", (*management).deletePackage, "package.delete"},
+	{http.MethodPost, "/api/v1/packages/:vendor/:package/restore", (*management).restorePackage, "package.restore"},
+	{http.MethodPost, "/api/v1/packages/:vendor/:package/release", (*management).releaseName, "package.release"},
+	{http.MethodPost, "/api/v1/packages/:vendor/:package/sync", (*management).syncPackage, "package.sync"},
+	{http.MethodPost, "/api/v1/packages/:vendor/:package/abandon", (*management).abandonPackage, "package.abandon"},
+	{http.MethodPost, "/api/v1/packages/:vendor/:package/yank/:version", (*management).yankVersion, "package.yank"},
+	{http.MethodPost, "/api/v1/packages/:vendor/:package/unyank/:version", (*management).unyankVersion, "package.unyank"},
+	{http.MethodPost, "/api/v1/packages/:vendor/:package/deprecate/:version", (*management).deprecateVersion, "package.deprecate"},
+	{http.MethodGet, "/api/v1/packages/:vendor/:package/readme", (*management).readme, ""},
+	{http.MethodPost, "/api/v1/packages/:vendor/:package/validate", (*management).validatePackage, ""},
+	{http.MethodGet, "/api/v1/packages/:vendor/:package/download/:version", (*management).downloadVersion, ""},
+
+	{http.MethodGet, "/api/v1/sources", (*management).listSources, ""},
+	{http.MethodPost, "/api/v1/sources", (*management).addSource, "source.add"},
+	{http.MethodGet, "/api/v1/sources/:source", (*management).showSource, ""},
+	{http.MethodPatch, "/api/v1/sources/:source", (*management).updateSource, "source.update"},
+	{http.MethodDelete, "/api/v1/sources/:source", (*management).deleteSource, "source.delete"},
+	{http.MethodPost, "/api/v1/sources/:source/sync", (*management).syncSource, "source.sync"},
+	{http.MethodGet, "/api/v1/sources/:source/runs", (*management).listRuns, ""},
+
 	{http.MethodGet, "/api/v1/tokens", (*management).tokens, ""},
 	{http.MethodPost, "/api/v1/tokens", (*management).createToken, "token.create"},
 	{http.MethodGet, "/api/v1/tokens/:token", (*management).token, ""},
@@ -188,7 +213,7 @@ func Register(e *echo.Echo, o Options) {
 		o.Now = time.Now
 	}
 	m := &management{
-		operator: o.Operator, backups: o.Backups, auth: newAuthenticator(o), access: o.Access, log: o.Logger, now: o.Now,
+		operator: o.Operator, packages: o.Packages, backups: o.Backups, auth: newAuthenticator(o), access: o.Access, log: o.Logger, now: o.Now,
 		audit: newRecorder(o), base: o.BaseURL, trusted: o.TrustedProxies,
 	}
 	for _, rt := range routes {
@@ -252,6 +277,8 @@ func (m *management) endpoint(rt route) echo.HandlerFunc {
 		switch data := data.(type) {
 		case *stream:
 			m.stream(w, r, data)
+		case *redirect:
+			m.redirect(w, data)
 		case page:
 			writeJSON(w, http.StatusOK, Envelope[any]{Data: data.items, Pagination: &data.Pagination})
 		default:

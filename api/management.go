@@ -21,6 +21,7 @@ import (
 // management has the handlers of the management API.
 type management struct {
 	operator Operator
+	packages Packages
 	backups  Backups
 	auth     *authenticator
 	access   *access.Access

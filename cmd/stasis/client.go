@@ -139,12 +139,16 @@ func (c *client) download(ctx context.Context, path string, w io.Writer) (int64,
 	return n, nil
 }
 
-// request sends a request to the management API.
+// request sends a request to the management API. A path that begins with a slash lies below /api/v1, any other below
+// /api/v1/proxy.
 func (c *client) request(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
+	if !strings.HasPrefix(path, "/") {
+		path = "/proxy/" + path
+	}
 	if strings.HasPrefix(c.token, "$argon2") {
 		return nil, errors.New("ADMIN_TOKEN holds a hash; this command needs the token itself")
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+"/api/v1/proxy/"+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+"/api/v1"+path, body)
 	if err != nil {
 		return nil, err
 	}

@@ -119,7 +119,8 @@ func (p *program) command() *cobra.Command {
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Running Stasis:"},
 		&cobra.Group{ID: "manage", Title: "Managing a running Stasis (STASIS_URL, ADMIN_TOKEN):"},
-		&cobra.Group{ID: "past", Title: "Its time machine, and what may be seen:"})
+		&cobra.Group{ID: "past", Title: "Its time machine, and what may be seen:"},
+		&cobra.Group{ID: "private", Title: "Private packages, and who may have them:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
 			c.GroupID = group
@@ -129,8 +130,9 @@ func (p *program) command() *cobra.Command {
 	add("run", p.serveCommand(), p.configCommand(), p.verifyCommand(), p.restoreCommand(), p.healthcheckCommand(), p.hashTokenCommand(), p.versionCommand())
 	add("manage", p.statusCommand(), p.statsCommand(), p.alertsCommand(), p.freezeCommand(), p.unfreezeCommand(),
 		p.frozenCommand(), p.purgeCommand(), p.warmCommand(), p.backupCommand())
-	add("past", p.snapshotCommand(), p.channelCommand(), p.historyCommand(), p.explainCommand(), p.exportCommand(), p.importCommand())
+	add("past", p.snapshotCommand(), p.channelCommand(), p.historyCommand(), p.explainCommand(), p.exportCommand(), p.addImports(p.importCommand()))
 	add("past", p.ruleCommands()...)
+	add("private", p.packageCommand(), p.sourceCommand())
 	return root
 }
 

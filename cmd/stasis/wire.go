@@ -100,7 +100,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	e.HideBanner, e.HidePort = true, true
 	acts := audit.New(audit.Options{Store: st, Retention: time.Duration(cfg.Admin.AuditRetention) * 24 * time.Hour, Logger: logger})
 	api.Register(e, api.Options{
-		Operator: p, Backups: st, Access: doors, Audit: acts, BaseURL: cfg.Server.BaseURL,
+		Operator: p, Packages: ours, Backups: st, Access: doors, Audit: acts, BaseURL: cfg.Server.BaseURL,
 		Logger: logger, Registerer: reg, Gatherer: reg,
 		MetricsPrivate: !cfg.Admin.MetricsPublic,
 		Ready: func(context.Context) error {
