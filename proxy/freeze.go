@@ -222,16 +222,30 @@ func (req FreezeRequest) freeze(key string, now time.Time) Freeze {
 	return f
 }
 
-// addFreeze keeps a freeze in place of the one that counted until now.
+// addFreeze keeps a freeze in place of the one that counted until now: both
+// or neither, in the store and in memory.
 func (p *Proxy) addFreeze(f Freeze) error {
-	if _, err := p.liftFreeze(f.Package); err != nil {
-		return err
-	}
+	now := p.now().UTC()
 	p.freezes.mu.Lock()
 	defer p.freezes.mu.Unlock()
-	list := slices.DeleteFunc(p.freezes.list[f.Package], func(old Freeze) bool { return old.CreatedAt.Equal(f.CreatedAt) })
+	var list, lifted []Freeze
+	for _, old := range p.freezes.list[f.Package] {
+		if old.CreatedAt.Equal(f.CreatedAt) {
+			continue // the new one takes its place
+		}
+		if old.active(now) {
+			old.LiftedAt = now
+			lifted = append(lifted, old)
+		}
+		list = append(list, old)
+	}
 	err := p.store.Update(func(tx *store.Tx) error {
-		return freezeTable.Put(tx, f, f.Package, store.TimeKey(f.CreatedAt))
+		for _, kept := range append(slices.Clip(lifted), f) {
+			if err := freezeTable.Put(tx, kept, kept.Package, store.TimeKey(kept.CreatedAt)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("keep the freeze of %s: %w", f.Package, err)

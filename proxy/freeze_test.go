@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"stasis/integration/standin"
 	"stasis/proxy"
+	"stasis/store"
 )
 
 func TestAFrozenPackageStaysAsItIs(t *testing.T) {
@@ -64,6 +66,61 @@ func TestAFrozenPackageStaysAsItIs(t *testing.T) {
 	if after.header.Get("Last-Modified") == before.header.Get("Last-Modified") {
 		t.Error("two bodies share a date")
 	}
+}
+
+// TestAFreezeThatCannotBeKeptChangesNothing fills the disk under a freeze that is to be replaced, lifted or made.
+func TestAFreezeThatCannotBeKeptChangesNothing(t *testing.T) {
+	var free atomic.Int64
+	free.Store(1 << 40)
+	w := newRig(t, func(s *settings) {
+		s.store.FreeSpace = func(string) (int64, error) { return free.Load(), nil }
+		s.store.MinFreeSpace = 1 << 30
+	})
+	w.publish("1.0.0", "")
+	before := w.want(lib, 200, missed)
+	first, err := w.p.Freeze(t.Context(), name("acme/lib"), proxy.FreezeRequest{Reason: "first"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.publish("2.0.0", "")
+	free.Store(0)
+	for range 2 {
+		// Within the second, and long after it.
+		if _, err := w.p.Freeze(t.Context(), name("acme/lib"), proxy.FreezeRequest{Reason: "second"}); !errors.Is(err, store.ErrNoSpace) {
+			t.Errorf("replaced on a full disk: %v", err)
+		}
+		if _, err := w.p.Unfreeze(t.Context(), name("acme/lib")); !errors.Is(err, store.ErrNoSpace) {
+			t.Errorf("lifted on a full disk: %v", err)
+		}
+		if list, err := w.p.Frozen(t.Context()); err != nil || len(list) != 1 || list[0].Reason != "first" || !list[0].At.Equal(first.At) {
+			t.Errorf("frozen: %+v, %v", list, err)
+		}
+		if a := w.want(lib, 200, ""); !bytes.Equal(a.body, before.body) {
+			t.Errorf("the package is not what it was: %s", a.body)
+		}
+		w.Advance(time.Hour)
+	}
+	// One that was lifted a moment ago is not there any more, and does not come back as something else.
+	free.Store(1 << 40)
+	if _, err := w.p.Freeze(t.Context(), name("acme/lib"), proxy.FreezeRequest{Reason: "third"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.p.Unfreeze(t.Context(), name("acme/lib")); err != nil {
+		t.Fatal(err)
+	}
+	free.Store(0)
+	if _, err := w.p.Freeze(t.Context(), name("acme/lib"), proxy.FreezeRequest{Reason: "fourth"}); !errors.Is(err, store.ErrNoSpace) {
+		t.Errorf("made again on a full disk: %v", err)
+	}
+	if list, err := w.p.Frozen(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("frozen: %+v, %v", list, err)
+	}
+	w.want(lib, 200, "")
+	w.release(standin.Release{Name: "acme/new", Version: "1.0.0"})
+	if _, err := w.p.Freeze(t.Context(), name("acme/new"), proxy.FreezeRequest{}); !errors.Is(err, store.ErrNoSpace) {
+		t.Errorf("a package whose document cannot be kept is frozen: %v", err)
+	}
+	w.want("/p2/acme/new.json", 200, "")
 }
 
 func TestAFreezeIsBackdatedAndExpires(t *testing.T) {
