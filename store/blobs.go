@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"io"
 )
@@ -121,8 +122,8 @@ func (s *Store) DeleteBlob(d Digest) error {
 	return b.forget([]*held{h})
 }
 
-// EvictAll removes every unpinned body and says how many and how large they
-// were.
+// EvictAll removes every unpinned body, gives their space back to the file
+// system, and says how many and how large they were.
 func (s *Store) EvictAll() (n int, bytes int64, err error) {
 	if err := s.enter(); err != nil {
 		return 0, 0, err
@@ -135,5 +136,8 @@ func (s *Store) EvictAll() (n int, bytes int64, err error) {
 	for _, h := range out {
 		bytes += h.size
 	}
-	return len(out), bytes, b.forget(out)
+	if err := b.forget(out); err != nil {
+		return len(out), bytes, err
+	}
+	return len(out), bytes, b.driver.reclaim(context.Background())
 }

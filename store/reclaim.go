@@ -22,8 +22,11 @@ const (
 	fillerKey  = 960 // bytes; the filler has no values, which would go to the value log
 	fillerKeys = archivesMemTable * 11 / 10 / fillerKey
 
-	// A file is rewritten when this much of it is garbage. The lower shares are
-	// for a disk that holds well more than it should: they cost more copying.
+	// A file is rewritten when this much of it is garbage. Files that are nearly
+	// all garbage come first: they need no room for copies, so that a full disk
+	// can get out of it. The lower shares are for a disk that holds well more
+	// than it should: they cost more copying.
+	allGarbage   = 0.95
 	easyGarbage  = 0.5
 	hardGarbage  = 0.3
 	worstGarbage = 0.15
@@ -82,7 +85,7 @@ func (d *badgerDriver) reclaim(ctx context.Context) error {
 	d.reclaiming.Lock()
 	defer d.reclaiming.Unlock()
 	d.dead.Store(0)
-	if d.tidy(1.1) || !d.s.space.has(2*d.files+8*archivesMemTable) {
+	if d.tidy(1.1) || !d.s.space.has(8*archivesMemTable) {
 		return nil
 	}
 	filled, err := d.rotate()
@@ -143,8 +146,8 @@ func (d *badgerDriver) compacted() bool {
 
 // collect rewrites files until none has enough garbage.
 func (d *badgerDriver) collect(ctx context.Context) error {
-	for _, step := range []struct{ enough, garbage float64 }{{0, easyGarbage}, {1.3, hardGarbage}, {1.4, worstGarbage}} {
-		if step.enough > 0 && d.tidy(step.enough) {
+	for _, step := range []struct{ enough, garbage float64 }{{0, allGarbage}, {0, easyGarbage}, {1.3, hardGarbage}, {1.4, worstGarbage}} {
+		if step.enough > 0 && d.tidy(step.enough) || step.garbage < allGarbage && !d.s.space.has(2*d.files) {
 			return nil
 		}
 		for ctx.Err() == nil {
