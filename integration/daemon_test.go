@@ -213,6 +213,17 @@ func (d *daemon) end(sig syscall.Signal) {
 	d.cmd = nil
 }
 
+// died reports whether the program has ended by itself.
+func (d *daemon) died() bool {
+	select {
+	case <-d.exited:
+		d.cmd = nil
+		return true
+	default:
+		return false
+	}
+}
+
 func (d *daemon) restart(settings ...string) {
 	d.t.Helper()
 	d.stop()

@@ -2,15 +2,16 @@ package integration_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
+	"time"
 
+	"stasis/integration/promise"
 	"stasis/integration/standin"
 )
 
@@ -52,67 +53,51 @@ func TestARestartKeepsEverything(t *testing.T) {
 	}
 }
 
-// TestAKilledProgramLosesNothingItPromised kills the program in the middle of a
-// storm of downloads, several times, and lets it verify its store each time.
+// TestAKilledProgramLosesNothingItPromised kills the program in the middle of a storm, again and again, and lets it verify
+// its store each time.
 func TestAKilledProgramLosesNothingItPromised(t *testing.T) {
 	for _, driver := range []string{"badger", "files"} {
 		t.Run(driver, func(t *testing.T) {
 			s := standin.Start(t, standin.Options{})
-			archives := map[string][]byte{}
-			for i := range 60 {
-				name := fmt.Sprintf("storm/p%d", i)
-				archives[name] = s.Publish(standin.Release{Name: name, Version: "1.0.0", Size: int64(100_000 + i*8_000)}).Archive
-			}
-			d := start(t, s, "STORE_ARCHIVES="+driver)
-			for round := range 3 {
-				frozen := fmt.Sprintf("storm/p%d", round)
-				_ = d.document(frozen)
-				if r := d.do(http.MethodPost, "/api/v1/proxy/freeze/"+frozen, nil, "Authorization", "Bearer "+adminToken); r.StatusCode/100 != 2 {
-					t.Fatalf("freeze: %d %s", r.StatusCode, r.body)
-				}
-				s.Forget()
-				var wg sync.WaitGroup
-				for worker := range 12 {
-					wg.Go(func() {
-						for i := range 20 {
-							name := fmt.Sprintf("storm/p%d", round*20+(worker*7+i)%20)
-							if r, err := d.try(http.MethodGet, "/p2/"+name+".json", nil); err != nil || r.StatusCode != 200 {
-								return
-							}
-							if r, err := d.try(http.MethodGet, "/dist-proxy/"+name+"/1.0.0.0/"+reference(name)+".zip", nil); err != nil || r.StatusCode != 200 {
-								return
-							}
-						}
-					})
-				}
-				if err := s.AwaitDone(within(t), "*/legacy.zip/*", 5+round*3); err != nil {
+			st := newStorm(t, s, 30)
+			d := start(t, s, "STORE_ARCHIVES="+driver, "PROXY_METADATA_TTL=0", "PROXY_STALE_WHILE_REVALIDATE=1", "PROXY_SNAPSHOT_SETTLE=0")
+			rounds, lost, slowest := promise.Rounds(t, 4, 250), 0, time.Duration(0)
+			for round := range rounds {
+				ctx, calm := context.WithCancel(t.Context())
+				over := make(chan struct{})
+				go func() { st.blow(ctx, d); close(over) }()
+				if err := st.await(within(t), 1+st.draw(200)); err != nil {
 					t.Fatal(err)
 				}
 				d.kill()
-				wg.Wait()
-				if out, err := d.run("verify"); err != nil {
+				calm()
+				<-over
+				out, err := d.run("verify")
+				if err != nil {
 					t.Errorf("round %d: %v\n%s", round, err, out)
-				} else if round == 0 {
-					t.Logf("stasis verify says:\n%s", out)
+					lost++
 				}
+				began := time.Now()
 				d.start()
-				list := d.get("/api/v1/proxy/frozen", "Authorization", "Bearer "+adminToken)
-				if !strings.Contains(string(list.body), `"`+frozen+`"`) {
-					t.Errorf("round %d: the freeze of %s is lost: %s", round, frozen, list.body)
+				slowest = max(slowest, time.Since(began))
+				lost += st.lost(d, st.promised())
+				st.settle(d)
+				if round == rounds-1 {
+					t.Logf("stasis verify says: %s", out)
 				}
 			}
-			for name, want := range archives {
-				r := d.archive(name, "1.0.0")
-				if r.StatusCode != 200 || !bytes.Equal(r.body, want) {
-					t.Errorf("%s after the storms: %d with %d bytes, want %d", name, r.StatusCode, len(r.body), len(want))
-				}
+			st.whole(d)
+			if promise.Full(t) && slowest > 2*time.Second {
+				t.Errorf("the slowest start took %s, want at most 2 s", slowest)
 			}
+			promise.Kept(t, promise.Report{
+				Promise: "F4", Did: "kill -9 under mixed load, " + driver + " driver; stasis verify after each", Rounds: rounds, Lost: lost + st.wrong,
+				Seen: "a broken connection, then everything as acknowledged", Metric: d.counted(t, "process_start_time_seconds"),
+				Figure: fmt.Sprintf("%d answers and %d promises compared; the slowest start until ready took %s", st.count, len(st.acks), slowest.Round(time.Millisecond)),
+			})
 		})
 	}
 }
-
-// reference is the made-up commit of version 1.0.0 of a storm package.
-func reference(name string) string { return standin.MadeReference(name, "1.0.0", "") }
 
 func TestASecondProgramIsRefused(t *testing.T) {
 	s, d := pair(t)

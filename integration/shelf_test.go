@@ -27,6 +27,7 @@ type item struct {
 type shelf struct {
 	d                   *daemon
 	documents, archives []item
+	bodies              [][]byte // of the archives
 }
 
 // stock publishes n packages with archives of a size, and lets the program fetch and keep them. Every body is compared
@@ -50,6 +51,7 @@ func stock(t testing.TB, s *standin.Server, d *daemon, n int, size int64) *shelf
 		if r := d.get(link); r.StatusCode != 200 || !bytes.Equal(r.body, p.Archive) {
 			t.Fatalf("%s: %d, %d bytes, want %d", link, r.StatusCode, len(r.body), len(p.Archive))
 		}
+		sh.bodies = append(sh.bodies, p.Archive)
 		sh.archives = append(sh.archives, item{link, "", digest(p.Archive), len(p.Archive)})
 	}
 	return sh

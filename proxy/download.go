@@ -52,7 +52,8 @@ const copySize = 256 << 10
 // of a zip lies in there, without which it cannot be opened.
 const holdBack = archive.EndRecord
 
-// errNotKept means that an archive is on its way but cannot be stored.
+// errNotKept means that an archive is on its way but cannot be stored. Whoever
+// has no bytes of it yet is given what the origin sends.
 var errNotKept = errors.New("there is no room to keep it")
 
 // joinDownload returns the download of an archive, beginning it if need be.
@@ -91,6 +92,9 @@ func (p *Proxy) download(d *download, src source) (store.Digest, int64, error) {
 		if err == nil {
 			return digest, size, nil
 		}
+		if errors.Is(err, store.ErrNoSpace) {
+			return store.Digest{}, 0, errNotKept
+		}
 		if first == nil || errors.Is(first, errGone) {
 			first = err
 		}
@@ -122,9 +126,6 @@ func (p *Proxy) downloadFrom(ctx context.Context, d *download, src source, url s
 		return none, 0, &badUpstream{d.key.String(), fmt.Errorf("it is %d bytes long, more than PROXY_MAX_ARCHIVE_SIZE (%d) allows", resp.ContentLength, p.o.MaxArchiveSize)}
 	}
 	blob, err := p.store.CreateBlob(resp.ContentLength)
-	if errors.Is(err, store.ErrNoSpace) {
-		return none, 0, errNotKept
-	}
 	if err != nil {
 		return none, 0, err
 	}
@@ -132,7 +133,9 @@ func (p *Proxy) downloadFrom(ctx context.Context, d *download, src source, url s
 	d.blob, d.total = blob, resp.ContentLength
 	sum, err := p.fill(d, resp.Body)
 	if err != nil {
-		p.upstreamFailed(d.key.String(), err)
+		if !errors.Is(err, store.ErrNoSpace) {
+			p.upstreamFailed(d.key.String(), err)
+		}
 		return none, 0, err
 	}
 	size := blob.Size()
