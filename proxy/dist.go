@@ -257,6 +257,13 @@ func (p *Proxy) distHeld(w http.ResponseWriter, r *http.Request, k archiveKey, r
 	p.setArchiveHeaders(w.Header(), r, k, cacheHit)
 	w.Header()["Etag"] = []string{`"` + rec.Digest.String() + `"`}
 	sent, err := sendBlob(w, r, b)
+	if sent == 0 && errors.Is(err, store.ErrCorrupt) && whole(r) {
+		// Nothing has left: it is fetched again as if it had never been kept.
+		for _, name := range []string{"Accept-Ranges", "Cache-Status", "Content-Length", "Etag"} {
+			delete(w.Header(), name)
+		}
+		return false, nil
+	}
 	p.stats.count(KindArchives, hit, sent, k.name.String())
 	if err != nil {
 		return true, fmt.Errorf("%w: %w", errAborted, err)
@@ -400,8 +407,7 @@ func sendBlob(w http.ResponseWriter, r *http.Request, b store.Blob) (int64, erro
 	}
 	if whole(r) {
 		h["Content-Length"] = []string{strconv.FormatInt(b.Size(), 10)}
-		w.WriteHeader(http.StatusOK)
-		return b.WriteTo(w)
+		return b.WriteTo(w) // the header leaves with the first bytes, which were compared with their checksum by then
 	}
 	return serveContent(w, r, b)
 }
