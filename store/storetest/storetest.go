@@ -6,6 +6,7 @@ package storetest
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -240,10 +241,16 @@ func (h *harness) editFile(needle []byte, edit func(f *os.File, at int64) error)
 	h.t.Helper()
 	found := false
 	err := filepath.WalkDir(h.path, func(name string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a compaction took it meanwhile
+		}
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
 		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
