@@ -44,6 +44,8 @@ type Registry interface {
 	// Changed takes note that the documents of a package are other ones since an
 	// instant. When it returns, clients see them.
 	Changed(ctx context.Context, n composer.Name, since time.Time) error
+	// Revalidate asks for the documents of a package again, whatever their age.
+	Revalidate(ctx context.Context, n composer.Name) error
 	// Rerouted takes note that names come from other sources than before.
 	Rerouted()
 	// Alert tells the operator something.
@@ -149,6 +151,7 @@ func New(o Options) (*Service, error) {
 // and to synchronize sources when their time has come.
 func (s *Service) Start(r Registry) {
 	s.registry = r
+	s.openRemotes()
 	s.spawn(func(ctx context.Context) {
 		s.publishPending(ctx)
 		s.schedule(ctx)
@@ -159,6 +162,7 @@ func (s *Service) Start(r Registry) {
 func (s *Service) Close() error {
 	s.stop()
 	s.running.Wait()
+	s.closeRemotes()
 	return nil
 }
 

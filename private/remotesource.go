@@ -4,8 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
+	"maps"
+	"net/url"
+	"slices"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"stasis/private/remote"
 	"stasis/proxy/composer"
@@ -24,10 +28,32 @@ type remotes struct {
 // source is then.
 func (s *Service) forgetRemote(id string) {
 	s.remotes.mu.Lock()
-	defer s.remotes.mu.Unlock()
+	repo := s.remotes.m[id]
 	delete(s.remotes.m, id)
 	if s.o.Upstream != nil {
 		s.o.Upstream.Auth().Remove(id)
+	}
+	s.remotes.mu.Unlock()
+	if repo != nil {
+		repo.Close()
+	}
+}
+
+// openRemotes lets requests for archives carry the credentials of their
+// sources, also before a source is first asked for a package.
+func (s *Service) openRemotes() {
+	for _, src := range s.routes.Load().remotes {
+		if _, err := s.remote(src); err != nil {
+			s.log.Warn("a source cannot be asked", "source", src.Name, "error", err)
+		}
+	}
+}
+
+func (s *Service) closeRemotes() {
+	s.remotes.mu.Lock()
+	defer s.remotes.mu.Unlock()
+	for _, repo := range s.remotes.m {
+		repo.Close()
 	}
 }
 
@@ -44,7 +70,7 @@ func (s *Service) remote(src Source) (*remote.Repository, error) {
 	if err := s.authorize(src); err != nil {
 		return nil, err
 	}
-	repo, err := remote.New(remote.Options{URL: src.URL, Client: s.o.Upstream, Now: s.now, Logger: s.log})
+	repo, err := remote.New(remote.Options{URL: src.URL, Client: s.o.Upstream, Owner: src.ID, Now: s.now, Logger: s.log})
 	if err != nil {
 		return nil, fmt.Errorf("the source %s cannot be asked: %w", src.Name, err)
 	}
@@ -55,15 +81,18 @@ func (s *Service) remote(src Source) (*remote.Repository, error) {
 	return repo, nil
 }
 
-// authorize lets requests to a repository, and to what lies below it, carry the
-// credentials of its source.
+// authorize lets requests in the name of a source carry its credentials to the
+// origin of its repository, where archives may lie anywhere.
 func (s *Service) authorize(src Source) error {
 	c, err := s.credentialsOf(src)
 	if err != nil || c.empty() {
 		return err
 	}
-	place, _, _ := strings.Cut(src.URL, "?")
-	place = strings.TrimSuffix(place, "/packages.json")
+	u, err := url.Parse(src.URL)
+	if err != nil {
+		return fmt.Errorf("the source %s has no usable address", src.Name)
+	}
+	place := u.Scheme + "://" + u.Host
 	auth := map[string]any{"http-basic": map[string]any{place: map[string]string{"username": c.Username, "password": c.Password}}}
 	if c.Username == "" {
 		auth = map[string]any{"bearer": map[string]string{place: c.Password}}
@@ -94,16 +123,7 @@ func (s *Service) observeRemote(ctx context.Context, r *routes, f composer.File,
 		if o, err = s.ask(ctx, src, f, prev); err != nil {
 			return o, true, fmt.Errorf("ask %s for %s: %w", src.Name, f, err)
 		}
-		found := o.Body != nil || o.Unchanged
-		if !found && bound == "" {
-			// A package may have development versions only, or none.
-			other := composer.File{Name: f.Name, Dev: !f.Dev}
-			second, err := s.ask(ctx, src, other, history.State{})
-			if err != nil {
-				return o, true, fmt.Errorf("ask %s for %s: %w", src.Name, other, err)
-			}
-			found = second.Body != nil
-		}
+		found := o.Body != nil || o.Unchanged // both of its documents are there if the package is
 		if found && bound == "" {
 			if err := s.bindOwner(f.Name, src); err != nil {
 				return o, true, err
@@ -146,14 +166,34 @@ func (s *Service) bindOwner(n composer.Name, src Source) error {
 	return s.loadRoutes()
 }
 
-// readRemote sees whether a Composer repository answers, and how many packages
-// it lists. They are fetched when somebody asks for them.
+// revalidations is how many packages of a repository are asked for at a time.
+const revalidations = 4
+
+// readRemote asks a Composer repository again for the packages that were ever
+// taken from it, as far as it does not say that they are unchanged. Others are
+// fetched when somebody asks for them.
 func (s *Service) readRemote(ctx context.Context, src Source, r *Run) error {
 	repo, err := s.remote(src)
 	if err != nil {
 		return err
 	}
-	names, _, err := repo.Names(ctx)
-	r.Counts.Found = len(names)
-	return err
+	return repo.Follow(ctx, func(changed []composer.Name, all bool) error {
+		names, _, err := repo.Names(ctx)
+		if err != nil {
+			return err
+		}
+		r.Counts.Found = len(names)
+		owners := s.routes.Load().owners
+		if all {
+			changed = slices.Collect(maps.Keys(owners))
+		}
+		var g errgroup.Group
+		g.SetLimit(revalidations)
+		for _, n := range changed {
+			if owners[n] == src.ID && s.registry != nil {
+				g.Go(func() error { return s.registry.Revalidate(ctx, n) })
+			}
+		}
+		return g.Wait()
+	})
 }

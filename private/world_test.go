@@ -43,14 +43,25 @@ type world struct {
 
 // registry answers every name with a high version, and remembers who asked.
 type registry struct {
-	mu    sync.Mutex
-	asked []string // guarded by mu
+	mu      sync.Mutex
+	asked   []string // guarded by mu
+	archive string   // where archives lie; empty for here; guarded by mu
+}
+
+func (r *registry) set(change func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change()
 }
 
 func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	r.asked = append(r.asked, req.URL.Path)
+	archive := r.archive
 	r.mu.Unlock()
+	if archive == "" {
+		archive = "http://" + req.Host + "/evil.zip"
+	}
 	file, ok := strings.CutPrefix(req.URL.Path, "/p2/")
 	if !ok {
 		w.Header().Set("Content-Type", "application/json")
@@ -64,7 +75,7 @@ func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	fmt.Fprintf(w, `{"packages":{%q:[{"name":%q,"version":"99.0.0","version_normalized":"99.0.0.0","description":"from a stranger",`+
-		`"dist":{"type":"zip","url":"http://%s/evil.zip","reference":"%040d"}}]},"minified":"composer/2.0"}`, name, name, req.Host, 9)
+		`"dist":{"type":"zip","url":%q,"reference":"%040d"}}]},"minified":"composer/2.0"}`, name, name, archive, 9)
 }
 
 // about lists the requests that name a package.

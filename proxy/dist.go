@@ -21,8 +21,9 @@ import (
 type source struct {
 	urls   []string // in the order to try them
 	shasum string   // SHA-1 that the metadata promises; empty when it promises none
-	// registry is true when the proxied registry named it.
-	registry bool
+	// owner is the source that named it, as in history.Reference; empty when
+	// the proxied registry did.
+	owner string
 }
 
 // archiveTypes are the content types of Composer's dist types.
@@ -76,7 +77,7 @@ func (p *Proxy) dist(w http.ResponseWriter, r *http.Request, req composer.DistRe
 	if err := p.denied(k, req.Version); err != nil {
 		return err
 	}
-	if src != nil && src.registry && !p.o.Enabled {
+	if src != nil && src.owner == "" && !p.o.Enabled {
 		src = &source{} // what is held is served
 	}
 	if src == nil && p.o.Sources.Reserved(k.name) {
@@ -166,7 +167,7 @@ func sourceOf(refs []history.Reference, req composer.DistRequest) *source {
 		return n
 	}
 	slices.SortStableFunc(refs, func(a, b history.Reference) int { return rank(a) - rank(b) })
-	src := &source{registry: refs[0].Source == ""}
+	src := &source{owner: refs[0].Source}
 	for _, ref := range refs {
 		for _, url := range ref.Origins() {
 			if !slices.Contains(src.urls, url) {
@@ -210,7 +211,7 @@ func (p *Proxy) findSource(ctx context.Context, k archiveKey, req composer.DistR
 			return nil, err
 		}
 		if urls := substitute(all, k, req); len(urls) > 0 {
-			return &source{urls: urls}, nil
+			return &source{urls: urls, owner: all[0].Source}, nil
 		}
 	}
 	return nil, absence(fmt.Sprintf("%s %s has no archive with the reference %q; run composer update to get a current lock file", req.Name, req.Version, req.Reference))
@@ -278,10 +279,23 @@ func (p *Proxy) recheck(k archiveKey, rec archiveRecord) {
 		return
 	}
 	p.flights.DoChan("recheck "+k.String(), func() (any, error) {
-		d := p.joinDownload(k, source{urls: []string{rec.URL}})
+		owner, err := p.ownerOf(k)
+		if err != nil {
+			return nil, err
+		}
+		d := p.joinDownload(k, source{urls: []string{rec.URL}, owner: owner})
 		<-d.ended
 		return nil, nil
 	})
+}
+
+// ownerOf returns the source that named an archive.
+func (p *Proxy) ownerOf(k archiveKey) (string, error) {
+	refs, err := p.history.References(k.name, k.ref)
+	if err != nil || len(refs) == 0 {
+		return "", err
+	}
+	return refs[0].Source, nil
 }
 
 func (p *Proxy) setArchiveHeaders(h http.Header, r *http.Request, k archiveKey, cache []string) {
@@ -375,7 +389,7 @@ func (p *Proxy) distThrough(w http.ResponseWriter, r *http.Request, k archiveKey
 func (p *Proxy) openOrigin(ctx context.Context, k archiveKey, src source) (*upstream.Response, error) {
 	var first error
 	for _, url := range src.urls {
-		resp, err := p.openArchive(ctx, url)
+		resp, err := p.openArchive(ctx, src.owner, url)
 		if err == nil {
 			if err = originStatus(k, resp); err == nil {
 				return resp, nil

@@ -276,6 +276,7 @@ func (p *Proxy) askRegistry(ctx context.Context, f composer.File, prev history.S
 func (p *Proxy) unkept(f composer.File, prev history.State, obs history.Observation) history.State {
 	st := history.State{
 		Seq: prev.Seq + 1, Document: store.SumDigest(obs.Body), ValidFrom: obs.AskedAt, Checked: obs.AskedAt, Ever: true,
+		Source: obs.Source,
 	}
 	if lm, ok := history.ParseHTTPTime(obs.LastModified); ok && lm.Before(st.ValidFrom) {
 		st.ValidFrom = lm

@@ -113,7 +113,7 @@ var errGone = absence("the archive does not exist at its origin any more")
 
 func (p *Proxy) downloadFrom(ctx context.Context, d *download, src source, url string) (store.Digest, int64, error) {
 	var none store.Digest
-	resp, err := p.openArchive(ctx, url)
+	resp, err := p.openArchive(ctx, src.owner, url)
 	if err != nil {
 		p.upstreamFailed(d.key.name.String(), err)
 		return none, 0, fmt.Errorf("download %s: %w", d.key, err)

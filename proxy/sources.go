@@ -126,6 +126,16 @@ func (p *Proxy) Changed(ctx context.Context, n composer.Name, since time.Time) e
 	return nil
 }
 
+// Revalidate asks for the documents of a package, whatever their age.
+func (p *Proxy) Revalidate(ctx context.Context, n composer.Name) error {
+	for _, f := range filesOf(n) {
+		if _, err := p.refresh(ctx, f, history.Poll, whatever); err != nil {
+			return fmt.Errorf("revalidate %s: %w", f, err)
+		}
+	}
+	return nil
+}
+
 // Keep records the archive of a package that a source provides. Its bytes are
 // in the store. Bytes that come later under the same reference must have the
 // same content.
@@ -133,10 +143,11 @@ func (p *Proxy) Keep(_ context.Context, n composer.Name, v composer.Version, dig
 	return p.adoptArchive(keyOf(n, v), snapshot.Archive{SHA256: digest, Size: size, Content: content}, v.Dist.URL)
 }
 
-// openArchive opens the origin of an archive.
-func (p *Proxy) openArchive(ctx context.Context, url string) (*upstream.Response, error) {
-	if !strings.HasPrefix(url, composer.LocalScheme) {
-		return p.up.Do(ctx, upstream.Request{URL: url, Class: upstream.ClassArchive})
+// openArchive opens the origin of an archive, in the name of the source that
+// named it. What the registry names is never looked for among our own archives.
+func (p *Proxy) openArchive(ctx context.Context, owner, url string) (*upstream.Response, error) {
+	if owner == "" || !strings.HasPrefix(url, composer.LocalScheme) {
+		return p.up.Do(ctx, upstream.Request{URL: url, Class: upstream.ClassArchive, Owner: owner})
 	}
 	body, size, err := p.o.Sources.Open(ctx, url)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -40,6 +40,7 @@ func (p *Proxy) unkeptReferences(n composer.Name, key string) []history.Referenc
 			out = append(out, history.Reference{
 				Version: v.Pretty, Normalized: v.Normalized, Reference: v.Dist.Reference,
 				Type: v.Dist.Type, URL: v.Dist.URL, URLs: composer.Origins(n, v), Shasum: v.Dist.Shasum,
+				Source: e.state.Load().Source,
 			})
 		}
 	}

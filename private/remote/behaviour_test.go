@@ -406,7 +406,7 @@ func TestCredentialsGoToTheRepositoryAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := h.repository("", func(o *remote.Options) { o.Client = client })
+	r := h.repository("", func(o *remote.Options) { o.Client, o.Owner = client, "source" })
 	unusable(t, r.fails("acme/lib", history.State{}), "credentials")
 	if err := client.Auth().Set("source", fmt.Appendf(nil, `{"bearer": {%q: "s3cret"}}`, h.srv.URL+"/packages.json")); err != nil {
 		t.Fatal(err)

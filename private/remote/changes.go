@@ -46,7 +46,7 @@ func (r *Repository) Changes(ctx context.Context, since int64) (c Changes, offer
 		}
 		address += sep + "since=" + strconv.FormatInt(since, 10)
 	}
-	resp, err := r.client.Do(ctx, upstream.Request{URL: address, Class: upstream.ClassFeed})
+	resp, err := r.client.Do(ctx, upstream.Request{URL: address, Class: upstream.ClassFeed, Owner: r.owner})
 	if err != nil {
 		return c, true, fmt.Errorf("read the change feed of %s: %w", r, err)
 	}

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"stasis/proxy/composer"
@@ -53,7 +52,7 @@ func (r *Repository) Names(ctx context.Context) (list []composer.Name, complete 
 		}
 		complete = true
 	}
-	list = slices.SortedFunc(maps.Keys(set), func(a, b composer.Name) int { return strings.Compare(a.String(), b.String()) })
+	list = slices.SortedFunc(maps.Keys(set), byName)
 	return list, complete, nil
 }
 

@@ -45,8 +45,10 @@ type Options struct {
 	// URL is the repository as composer.json names it: the address below which
 	// packages.json lies, or that of a root with another name, with its query.
 	URL string
-	// Client makes the requests. Its table holds the credentials, if any.
+	// Client makes the requests.
 	Client *upstream.Client
+	// Owner is in whose name they are made, see upstream.Request.
+	Owner string
 	// MaxDocument bounds what one package may take, in bytes after inflation
 	// (128 MiB).
 	MaxDocument int64
@@ -58,6 +60,7 @@ type Options struct {
 type Repository struct {
 	url    string
 	client *upstream.Client
+	owner  string
 	max    int64
 	now    func() time.Time
 	log    *slog.Logger
@@ -66,6 +69,7 @@ type Repository struct {
 	stop       context.CancelFunc
 	loading    sync.WaitGroup
 	flights    singleflight.Group
+	following  following
 
 	mu      sync.Mutex // guards the rest
 	held    *catalog   // what the root said last; nil before
@@ -91,7 +95,7 @@ func New(o Options) (*Repository, error) {
 	if u.RawQuery == "" {
 		u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
 	}
-	r := &Repository{url: u.String(), client: o.Client, max: o.MaxDocument, now: o.Now, log: o.Logger}
+	r := &Repository{url: u.String(), client: o.Client, owner: o.Owner, max: o.MaxDocument, now: o.Now, log: o.Logger}
 	if r.max <= 0 {
 		r.max = 128 << 20
 	}
@@ -109,8 +113,8 @@ func New(o Options) (*Repository, error) {
 func (r *Repository) Close() {
 	r.stop()
 	r.mu.Lock() // whoever loads now has said so, and nobody begins to
-	r.mu.Unlock()
-	r.loading.Wait()
+	defer r.loading.Wait()
+	defer r.mu.Unlock()
 }
 
 // String names the repository without its query, which may hold a token.
@@ -118,22 +122,23 @@ func (r *Repository) String() string { return plain(r.url) }
 
 // Observe asks the repository about one metadata document. prev is what is
 // recorded of it; it is believed to come from here only if it says so itself.
-// prev.AnnouncedAt, when set, is when the repository announced a change: an
-// older answer is asked for again past the caches on the way.
 //
 // An observation with neither Body nor Unchanged says that there is no such
 // package. Whatever else goes wrong is an error: an *upstream.Error when no
 // answer came, or a sentence about an answer that cannot be used.
 func (r *Repository) Observe(ctx context.Context, f composer.File, prev history.State) (history.Observation, error) {
-	since := prev.Checked
-	if prev.AnnouncedAt.After(since) {
-		since = prev.AnnouncedAt
+	since, announced := prev.Checked, r.following.at(f)
+	if announced.After(since) {
+		since = announced
+	}
+	if now := r.now(); since.After(now) { // by a clock ahead of ours
+		since = now
 	}
 	cat, err := r.catalog(ctx, since, false)
 	if err != nil {
 		return history.Observation{}, err
 	}
-	q := question{file: f, prev: prev, ours: prev.Present() && madeBy(prev.ETag) == cat.tag}
+	q := question{file: f, prev: prev, announced: announced, ours: prev.Present() && madeBy(prev.ETag) == cat.tag}
 	obs, err := r.answer(ctx, cat, q)
 	switch {
 	case errors.Is(err, errMoved), err == nil && absent(obs) && prev.Present():
@@ -162,10 +167,11 @@ func (r *Repository) Refresh(ctx context.Context) error {
 
 // question is what is asked about one document.
 type question struct {
-	file composer.File
-	prev history.State
-	ours bool // prev is a document of this repository, made as we would make it now
-	past bool // past every cache on the way, and without a condition
+	file      composer.File
+	prev      history.State
+	announced time.Time // when the repository said that it changed
+	ours      bool      // prev is a document of this repository, made as we would make it now
+	past      bool      // past every cache on the way, and without a condition
 }
 
 // conditional returns what is held of the document, if it may be asked whether
@@ -188,7 +194,7 @@ func (q question) behind(o history.Observation) bool {
 		return false
 	}
 	held, had := history.ParseHTTPTime(q.prev.LastModified)
-	return had && q.ours && got.Before(held) || got.Before(q.prev.AnnouncedAt)
+	return had && q.ours && got.Before(held) || got.Before(q.announced)
 }
 
 func absent(o history.Observation) bool { return o.Body == nil && !o.Unchanged }

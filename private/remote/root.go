@@ -166,5 +166,5 @@ func (r *Repository) get(ctx context.Context, address string, header http.Header
 	if past {
 		address = upstream.PastCaches(address, r.now())
 	}
-	return r.client.Do(ctx, upstream.Request{URL: address, Header: header, Class: upstream.ClassMetadata})
+	return r.client.Do(ctx, upstream.Request{URL: address, Header: header, Class: upstream.ClassMetadata, Owner: r.owner})
 }

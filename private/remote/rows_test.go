@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -446,12 +447,39 @@ func (h *host) edges(path string, edge, origin file) {
 
 func TestC94AnAnnouncedChangeIsAskedForPastTheCaches(t *testing.T) {
 	h := newHost(t)
-	h.replace(forms["documents"](object{}, map[string][]object{"acme/lib": {release("acme/lib", "1.10")}}))
+	h.replace(forms["documents"](object{"metadata-changes-url": "/changes"}, map[string][]object{"acme/lib": {release("acme/lib", "1.10")}}))
+	var actions []object
+	h.hook("/changes", func(w http.ResponseWriter, req *http.Request) {
+		if since := req.URL.Query().Get("since"); since != "" && since != fmt.Sprint(h.Now().Unix()-3600) {
+			actions = []object{{"type": "resync", "package": "*"}}
+		}
+		_, _ = w.Write([]byte(toJSON(object{"actions": actions, "timestamp": h.Now().Unix()})))
+	})
 	r := h.repository("/r")
+	follow := func(want string) {
+		t.Helper()
+		err := r.Follow(t.Context(), func(changed []composer.Name, all bool) error {
+			if got := fmt.Sprint(changed, all); got != want {
+				t.Errorf("changed: %s, want %s", got, want)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	old := h.files["/p2/acme/lib.json"]
 	held := recorded(r.observe("acme/lib"))
+	follow("[] true")
 	h.advance(time.Hour)
-	held.AnnouncedAt = h.Now()
+	follow("[] false")
+	h.advance(time.Hour)
+	actions = []object{{"type": "update", "package": "acme/lib", "time": h.Now().Unix()}, {"type": "delete", "package": "acme/gone", "time": h.Now().Unix()}}
+	lost := errors.New("not now")
+	if err := r.Follow(t.Context(), func([]composer.Name, bool) error { return lost }); !errors.Is(err, lost) {
+		t.Errorf("got %v", err)
+	}
+	follow("[acme/gone acme/lib] false") // what was not done is told again
 	fresh := file{strings.ReplaceAll(old.body, "1.10", "2.0"), h.Now()}
 	for _, edge := range []file{old, {old.body, old.modified.Add(time.Minute)}} {
 		h.edges("/p2/acme/lib.json", edge, fresh)
@@ -466,6 +494,18 @@ func TestC94AnAnnouncedChangeIsAskedForPastTheCaches(t *testing.T) {
 		t.Error("what is as new as its announcement was asked for past the caches")
 	}
 	h.wantAsked("/p2/", 1)
+
+	h.advance(2 * time.Hour)
+	follow("[] true") // a hole in the feed
+	h.hook("/p2/acme/lib.json", old.serve)
+	held.LastModified = ""
+	if o := r.again("acme/lib", held); o.Origin {
+		t.Error("an announcement of hours ago still counts")
+	}
+	h.hook("/changes", status(500))
+	if err := r.Follow(t.Context(), func([]composer.Name, bool) error { t.Error("nothing was read"); return nil }); err == nil {
+		t.Error("a feed that is down was followed")
+	}
 }
 
 func TestC95AStaleEdgeOfARepositoryIsAskedPast(t *testing.T) {

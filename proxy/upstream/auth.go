@@ -49,9 +49,7 @@ func ParseAuthJSON(data []byte) (*Auth, error) {
 		return nil, err
 	}
 	a := NewAuth()
-	a.ignored = ignored
-	a.held.base = table
-	a.held.settle()
+	a.base, a.ignored = table, ignored
 	return a, nil
 }
 

@@ -3,89 +3,61 @@ package upstream
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"path"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/net/http/httpguts"
 )
 
 // Auth is the table of credentials: for each origin (scheme, host, port), or what lies below a
-// path of it, the headers that a request to it carries. A nil *Auth knows none. It is safe for
-// concurrent use.
+// path of it, the headers that a request to it carries. Beside those for every request there are
+// those of owners, such as a package source, for requests made in their name. A nil *Auth knows
+// none. It is safe for concurrent use.
 type Auth struct {
-	held    *heldAuth
+	base    authTable // never changed once it is in use
 	ignored []string
+	owned   *ownedAuth
 }
 
-// heldAuth is what a table is made of: what it was read from, and what owners brought since.
-type heldAuth struct {
-	current atomic.Pointer[authTable] // what counts; never changed once stored
-
-	mu      sync.Mutex // guards the rest
-	base    authTable
-	brought map[string]authTable // by owner
+// ownedAuth is what owners brought.
+type ownedAuth struct {
+	mu sync.RWMutex
+	m  map[string]authTable // by owner; guarded by mu
 }
 
 // NewAuth returns an empty table.
-func NewAuth() *Auth {
-	h := &heldAuth{brought: map[string]authTable{}}
-	h.settle()
-	return &Auth{held: h}
-}
+func NewAuth() *Auth { return &Auth{owned: &ownedAuth{m: map[string]authTable{}}} }
 
-// Set lets owner, such as a package source, bring its own credentials, in the format of
-// ParseAuthJSON. They replace what it brought before, and come before those the table was read
-// from. One place has one set of credentials: where another owner brought others for the very
-// same key, the error says so and nothing changes.
+// Set lets owner bring its own credentials, in the format of ParseAuthJSON. They replace what it
+// brought before. Only requests that name it as their Owner carry them: what a stranger publishes
+// elsewhere cannot make Stasis fetch what is the owner's.
 func (a *Auth) Set(owner string, data []byte) error {
 	table, _, err := parseAuth(data)
 	if err != nil {
 		return err
 	}
-	h := a.held
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for other, theirs := range h.brought {
-		for place, headers := range table {
-			if held, ok := theirs[place]; ok && other != owner && !slices.EqualFunc(held, headers, authHeader.equal) {
-				return fmt.Errorf("auth.json: %s already has credentials for %s, and only one set can be sent there; keys with a path, such as the URL of the repository, keep them apart", other, place)
-			}
-		}
-	}
-	h.brought[owner] = table
-	h.settle()
+	a.owned.mu.Lock()
+	defer a.owned.mu.Unlock()
+	a.owned.m[owner] = table
 	return nil
 }
 
 // Remove forgets what owner brought.
 func (a *Auth) Remove(owner string) {
-	a.held.mu.Lock()
-	defer a.held.mu.Unlock()
-	delete(a.held.brought, owner)
-	a.held.settle()
+	a.owned.mu.Lock()
+	defer a.owned.mu.Unlock()
+	delete(a.owned.m, owner)
 }
 
-// settle makes the table that counts. Whoever calls it holds mu or is alone.
-func (h *heldAuth) settle() {
-	current := authTable{}
-	maps.Copy(current, h.base)
-	for _, owner := range slices.Sorted(maps.Keys(h.brought)) {
-		maps.Copy(current, h.brought[owner])
-	}
-	h.current.Store(&current)
-}
-
-func (a *Auth) table() authTable {
-	if a == nil {
-		return nil
-	}
-	return *a.held.current.Load()
+// of returns what owner brought.
+func (o *ownedAuth) of(owner string) authTable {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.m[owner]
 }
 
 // authTable holds the headers for each place.
@@ -102,10 +74,6 @@ func (p authPlace) String() string { return p.origin + (&url.URL{Path: p.path}).
 type authHeader struct {
 	name  string
 	value Secret
-}
-
-func (h authHeader) equal(other authHeader) bool {
-	return h.name == other.name && h.value.Reveal() == other.value.Reveal()
 }
 
 // set stores one header for every place that key stands for.
@@ -171,21 +139,30 @@ func (t authTable) lookup(u *url.URL) []authHeader {
 	}
 }
 
-// apply sets the headers for u and says whether there were any.
-func (a *Auth) apply(u *url.URL, header http.Header) bool {
-	headers := a.table().lookup(u)
+// apply sets the headers for a request of owner to u and says whether there were any. What the
+// owner brought comes before what is for all.
+func (a *Auth) apply(owner string, u *url.URL, header http.Header) bool {
+	if a == nil {
+		return false
+	}
+	headers := a.owned.of(owner).lookup(u)
+	if len(headers) == 0 {
+		headers = a.base.lookup(u)
+	}
 	for _, h := range headers {
 		header.Set(h.name, h.value.Reveal())
 	}
 	return len(headers) > 0
 }
 
-// Origins lists the origins for which there are credentials, with the path where they are for
-// what lies below it, in order.
+// Origins lists the origins for which there are credentials for every request, with the path
+// where they are for what lies below it, in order.
 func (a *Auth) Origins() []string {
-	table := a.table()
-	origins := make([]string, 0, len(table))
-	for place := range table {
+	if a == nil {
+		return nil
+	}
+	origins := make([]string, 0, len(a.base))
+	for place := range a.base {
 		origins = append(origins, place.String())
 	}
 	slices.Sort(origins)

@@ -184,7 +184,7 @@ func proxyPort(u *url.URL) string {
 	}
 }
 
-// Auth is the table of credentials, to which owners may bring their own.
+// Auth is the table of credentials, to which owners bring their own.
 func (c *Client) Auth() *Auth { return c.opts.Auth }
 
 // Hosts lists what is known about the hosts asked lately, by name.

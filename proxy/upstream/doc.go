@@ -9,7 +9,7 @@
 //     host of the URL is one of Options.AllowedHosts.
 //   - What it carries. Credentials come from one table keyed by scheme, host, port and perhaps a
 //     path, and are looked up afresh for every redirect; of the caller's headers a short fixed
-//     list passes. The table can change while requests are made.
+//     list passes. Owners may bring more while requests are made, for their own requests only.
 //   - Where it may be sent on. Redirects are followed by our own loop: ten at most, http and
 //     https only, and not from https down to http unless the host is allowed.
 //   - How long it may take, how often it is tried, how many run at once, and how much a
@@ -26,7 +26,7 @@
 // arrived.
 //
 // Two limits are worth knowing. With Options.UseEnvProxy the proxy resolves names, so only
-// addresses written out in a URL can be judged. And a credential in the table is used for every
-// URL that its key covers, whoever published that URL: give Stasis tokens that can read no more
-// than its users may.
+// addresses written out in a URL can be judged. And a credential that no owner brought is used
+// for every URL that its key covers, whoever published that URL: give Stasis tokens that can read
+// no more than its users may.
 package upstream

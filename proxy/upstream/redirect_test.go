@@ -104,7 +104,7 @@ func TestCredentialsNeverLeaveTheirOrigin(t *testing.T) {
 					}
 				}
 				resp, err := c.Do(t.Context(), upstream.Request{
-					URL: "https://" + kind.user + host + "/first", Header: kind.header, Class: upstream.ClassArchive,
+					URL: "https://" + kind.user + host + "/first", Header: kind.header, Class: upstream.ClassArchive, Owner: "source",
 				})
 				if err != nil || !reached {
 					t.Fatalf("the redirect was not followed: %v", err)

@@ -31,6 +31,9 @@ type Request struct {
 	Header http.Header
 	Body   []byte
 	Class  string // ClassMetadata when empty
+	// Owner is in whose name the request is made: what it brought to the table of credentials is
+	// sent to where it belongs, beside what is for every request. Empty for nobody.
+	Owner string
 	// UserAgent replaces our own where a client's is to be passed on; empty keeps ours.
 	UserAgent string
 }
@@ -67,11 +70,12 @@ type call struct {
 	header http.Header
 	body   []byte
 	class  string
+	owner  string
 	agent  string // empty for our own
 }
 
 func newCall(r Request) (*call, error) {
-	k := &call{method: r.Method, body: r.Body, class: r.Class, header: http.Header{}}
+	k := &call{method: r.Method, body: r.Body, class: r.Class, owner: r.Owner, header: http.Header{}}
 	if k.method == "" {
 		k.method = http.MethodGet
 	}
@@ -150,7 +154,7 @@ func (c *Client) header(k *call, u *url.URL) http.Header {
 	} else {
 		h.Set("Accept-Encoding", "gzip")
 	}
-	if !c.opts.Auth.apply(u, h) && k.user != nil && originOf(u) == originOf(k.url) {
+	if !c.opts.Auth.apply(k.owner, u, h) && k.user != nil && originOf(u) == originOf(k.url) {
 		password, _ := k.user.Password()
 		h.Set("Authorization", "Basic "+basic(k.user.Username(), password))
 	}
