@@ -424,9 +424,9 @@ func TestACommitCanBePinnedInEveryWorld(t *testing.T) {
 			past(s)
 			s.AddCommit(standin.Release{Name: "acme/a", Version: "dev-main", Reference: pin, Salt: "pinned"})
 			d := start(t, s, append([]string{"PROXY_DIST_MODE=" + mode}, watching...)...)
-			d.observe("acme/a", "acme/a~dev")
+			at := d.observe("acme/a", "acme/a~dev")
 			d.snapshot(map[string]any{"name": "stand"})
-			for _, world := range []string{d.url, d.at(spring), d.at("stand"), d.url + "/cooldown/7d"} {
+			for _, world := range []string{d.url, d.at(spring), d.at(at + ",strict"), d.at("stand"), d.url + "/cooldown/7d"} {
 				dir := clientOf(t, command, world).locked(requiring("acme/a", "dev-main#"+pin), "--prefer-dist")
 				pinned(t, dir, pin)
 				if got := readLock(t, filepath.Join(dir, "composer.lock")).identity(); !strings.Contains(got, "dist="+pin) {

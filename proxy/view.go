@@ -106,7 +106,7 @@ func (p *Proxy) look(ctx context.Context, in world, f composer.File, key string)
 		}
 		st, cache = *live.state.Load(), how
 		vw.st = st
-		vw.until = p.now().Add(cooldownStep)
+		vw.until = p.now().Add(min(cooldownStep, p.o.MetadataTTL))
 	case in.kind == sealed:
 		if err := p.lookSealed(ctx, vw); err != nil {
 			return nil, nil, err
@@ -156,7 +156,8 @@ func (p *Proxy) lookSealed(ctx context.Context, vw *view) error {
 	return err
 }
 
-// cooldownStep is how often a cooldown looks whether a version has come of age.
+// cooldownStep is how often a cooldown looks whether a version has come of age,
+// and whether what it is made of is fresh.
 const cooldownStep = time.Minute
 
 // describe makes the headers that say what is known about a view.
