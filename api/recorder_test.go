@@ -27,7 +27,7 @@ func TestEveryChangeIsInTheAuditLogAndNothingElseIs(t *testing.T) {
 		before := s.newestEntry()
 		a := s.do(o.method, o.path, o.body, "X-Request-Id: ")
 		after := s.newestEntry()
-		reads := o.method == "GET" && !strings.HasSuffix(o.path, "/backup") || strings.Contains(o.path, "/diff") || strings.Contains(o.path, "/verify")
+		reads := o.method == "GET" && !strings.Contains(o.path, "/backup") || strings.Contains(o.path, "/diff") || strings.Contains(o.path, "/verify")
 		if reads {
 			if after.ID != before.ID {
 				t.Errorf("%s %s is taken for a change: %+v", o.method, o.path, after)
