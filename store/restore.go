@@ -220,7 +220,7 @@ func (r *restorer) settle() error {
 			if err := r.use(d, h.Used); err != nil {
 				return err
 			}
-		} else if subject := Digest(d).String(); !told[subject] {
+		} else if subject := d.String(); !told[subject] {
 			r.missing = append(r.missing, backup.Missing{Kind: "archive", Subject: subject, Why: "it is listed and not included"})
 		}
 	}

@@ -131,7 +131,7 @@ func TestNobodyFindsATokenInTheStore(t *testing.T) {
 
 func TestATokenCountsFromItsMakingToItsEnd(t *testing.T) {
 	d := open(t, access.Options{Anonymous: access.PublicReadAll})
-	id, text := d.token(access.Token{ExpiresAt: noon.Add(time.Hour)})
+	_, text := d.token(access.Token{ExpiresAt: noon.Add(time.Hour)})
 	d.reader(text)
 	d.clock.advance(time.Hour - time.Second)
 	d.reader(text)
@@ -140,7 +140,7 @@ func TestATokenCountsFromItsMakingToItsEnd(t *testing.T) {
 	d.clock.advance(time.Second)
 	d.denied(401, "expired", "Bearer "+text)
 
-	id, text = d.token(access.Token{})
+	id, text := d.token(access.Token{})
 	d.reader(text)
 	rotated, fresh, err := d.RotateToken(id)
 	if err != nil || rotated.ID != id || fresh == text || !rotated.RotatedAt.Equal(d.clock.now()) {

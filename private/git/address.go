@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -178,9 +177,4 @@ func (a address) portNumber() string {
 		return a.port
 	}
 	return defaultPorts[a.scheme]
-}
-
-// name is the last part of the path, for people.
-func (a address) name() string {
-	return strings.TrimSuffix(path.Base(filepath.ToSlash(a.path)), ".git")
 }
