@@ -4,7 +4,7 @@ GO ?= go
 VERSION ?=
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint fuzz integration bench settings image clean
+.PHONY: build test race lint faults fuzz integration bench settings image clean
 
 build: ## the program, as it is released
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o stasis ./cmd/stasis
@@ -14,6 +14,9 @@ test: ## all tests
 
 lint: ## formatting, vet and the linters of .golangci.yml
 	sh .ci/lint
+
+faults: ## every promise of docs/reliability.md in its long form; FAULTS="-short F4" for less
+	$(GO) run ./integration/faults $(FAULTS)
 
 fuzz: ## every fuzz target for FUZZTIME
 	sh .ci/fuzz $(FUZZTIME)

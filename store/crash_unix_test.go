@@ -18,6 +18,7 @@ import (
 	"sync"
 	"testing"
 
+	"stasis/integration/promise"
 	"stasis/store"
 )
 
@@ -89,7 +90,7 @@ func childWrites(folder string) error {
 // TestAcknowledgedSurvivesKill kills the child again and again while it
 // writes, and looks for everything it acknowledged.
 func TestAcknowledgedSurvivesKill(t *testing.T) {
-	rounds := 4
+	rounds := promise.Rounds(t, 4, 50)
 	if testing.Short() {
 		rounds = 2
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"stasis/integration/promise"
 	"stasis/store"
 )
 
@@ -21,7 +22,7 @@ import (
 // the process: a record is right, missing or ErrCorrupt, and a folder whose
 // facts cannot be trusted is refused with ErrCorrupt.
 func TestFlippedBytes(t *testing.T) {
-	rounds := 40
+	rounds := promise.Rounds(t, 40, 500)
 	if testing.Short() {
 		rounds = 8
 	}
