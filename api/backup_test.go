@@ -61,7 +61,7 @@ func TestABackupOverHTTP(t *testing.T) {
 		"backup?since=nothing":              `The backup "nothing" cannot be continued here`,
 		"backup?archives=some":              `Archives "some" are unknown`,
 		"backup?since=":                     "The parameter since must not be empty",
-		"backup?when=" + h.ID:              "is not known here",
+		"backup?when=" + h.ID:               "is not known here",
 		"backup?archives=all&since=" + h.ID: "make a full backup",
 	} {
 		if a := s.do("GET", "/api/v1/proxy/"+path, ""); a.StatusCode != 400 || !strings.Contains(a.message(), want) {

@@ -139,7 +139,7 @@ func (p *packer) header(name string, mode fs.FileMode) *zip.FileHeader {
 	t := p.modified
 	// Both are written as they are; Modified would add a field of its own.
 	h.ModifiedDate = uint16(t.Day() + int(t.Month())<<5 + (t.Year()-1980)<<9) //nolint:staticcheck // see above
-	h.ModifiedTime = uint16(t.Second()/2 + t.Minute()<<5 + t.Hour()<<11) //nolint:staticcheck // see above
+	h.ModifiedTime = uint16(t.Second()/2 + t.Minute()<<5 + t.Hour()<<11)      //nolint:staticcheck // see above
 	le := binary.LittleEndian
 	h.Extra = le.AppendUint16(h.Extra, extendedTime)
 	h.Extra = le.AppendUint16(h.Extra, 5) // bytes
