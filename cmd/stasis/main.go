@@ -132,7 +132,7 @@ func (p *program) command() *cobra.Command {
 		p.frozenCommand(), p.purgeCommand(), p.warmCommand(), p.backupCommand())
 	add("past", p.snapshotCommand(), p.channelCommand(), p.historyCommand(), p.explainCommand(), p.exportCommand(), p.addImports(p.importCommand()))
 	add("past", p.ruleCommands()...)
-	add("private", p.packageCommand(), p.sourceCommand())
+	add("private", p.packageCommand(), p.sourceCommand(), p.tokenCommand(), p.customerCommand(), p.auditCommand())
 	return root
 }
 
