@@ -9,7 +9,10 @@
 // nothing can be managed; that no token, query string or control character reaches the log; and that a
 // request never waits for its own access line.
 //
-// What the operations do is left to the Operator, which is the proxy. Listening, shutting down and
+// Besides administrators it lets in CI jobs with archives and hosts of repositories with their webhooks; doors.go says
+// where.
+//
+// What the operations do is left to the Operator, which is the proxy, and to the private packages. Listening, shutting down and
 // choosing the log format are left to the command.
 //
 // A request passes AccessLog first, which counts, logs and recovers, then echo, then the authentication
@@ -27,6 +30,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"stasis/private/access"
 	"stasis/private/audit"
@@ -70,6 +74,10 @@ type Options struct {
 	Backups Backups
 	// Audit takes note of every change, and of every try at one. Nil takes none.
 	Audit *audit.Log
+	// Uploads publishes archives. Nil means that none are taken.
+	Uploads Uploads
+	// Hooks takes in deliveries of webhooks. Nil means that none are taken.
+	Hooks Hooks
 	// BaseURL is the external URL of the program; empty means that it is derived from each request.
 	BaseURL string
 	// Logger receives what goes wrong; nil discards it.
@@ -150,6 +158,10 @@ var routes = []route{
 	{http.MethodDelete, "/api/v1/customers/:customer/tokens/:token", (*management).revokeToken, "token.revoke"},
 	{http.MethodPost, "/api/v1/customers/:customer/tokens/:token/rotate", (*management).rotateToken, "token.rotate"},
 
+	{http.MethodGet, "/api/v1/webhooks/deliveries", (*management).deliveries, ""},
+	{http.MethodGet, "/api/v1/webhooks/deliveries/:id", (*management).delivery, ""},
+	{http.MethodPost, "/api/v1/webhooks/deliveries/:id/replay", (*management).replayDelivery, "webhook.replay"},
+
 	{http.MethodGet, "/api/v1/audit", (*management).auditLog, ""},
 	{http.MethodGet, "/api/v1/audit/verify", (*management).verifyAudit, ""},
 
@@ -214,10 +226,18 @@ func Register(e *echo.Echo, o Options) {
 	}
 	m := &management{
 		operator: o.Operator, packages: o.Packages, backups: o.Backups, auth: newAuthenticator(o), access: o.Access, log: o.Logger, now: o.Now,
+		uploads: o.Uploads, hooks: o.Hooks, bodies: semaphore.NewWeighted(deliveriesAtOnce),
 		audit: newRecorder(o), base: o.BaseURL, trusted: o.TrustedProxies,
 	}
+	for _, d := range doors {
+		h := m.endpoint(d.route, d.admit)
+		e.Add(d.method, d.path, h)
+		if d.method == http.MethodGet {
+			e.HEAD(d.path, h)
+		}
+	}
 	for _, rt := range routes {
-		h := m.endpoint(rt)
+		h := m.endpoint(rt, (*authenticator).admit)
 		e.Add(rt.method, rt.path, h)
 		if rt.method == http.MethodGet {
 			e.HEAD(rt.path, h)
@@ -226,7 +246,7 @@ func Register(e *echo.Echo, o Options) {
 	e.GET(openAPIPath, echo.WrapHandler(http.HandlerFunc(serveOpenAPI)))
 	e.HEAD(openAPIPath, echo.WrapHandler(http.HandlerFunc(serveOpenAPI)))
 	// RouteNotFound also catches known paths asked with another method.
-	unknown := m.endpoint(route{serve: (*management).unknown})
+	unknown := m.endpoint(route{serve: (*management).unknown}, (*authenticator).admit)
 	e.RouteNotFound("/api/v1", unknown)
 	e.RouteNotFound("/api/v1/*", unknown)
 
@@ -234,11 +254,18 @@ func Register(e *echo.Echo, o Options) {
 	registerMetrics(e, o, m)
 }
 
+// answer is an answer that is not 200, or not in the envelope.
+type answer struct {
+	status int
+	body   any
+}
+
 // call is one request to the management API.
 type call struct {
-	w     http.ResponseWriter
-	r     *http.Request
-	param func(name string) string // path parameter, percent-decoded once
+	w      http.ResponseWriter
+	r      *http.Request
+	reader *access.Reader           // who asks; nil where anybody may
+	param  func(name string) string // path parameter, percent-decoded once
 
 	// What a change was about and who asked for it, for the audit log, where the path does not say; and more about it.
 	subject, by string
@@ -247,7 +274,7 @@ type call struct {
 
 // endpoint authenticates, calls, takes note of what was done, and answers in the envelope or, with a *stream, outside of
 // it.
-func (m *management) endpoint(rt route) echo.HandlerFunc {
+func (m *management) endpoint(rt route, admit admission) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		w, r := c.Response(), c.Request()
 		request := &call{w: w, r: r, param: func(name string) string {
@@ -260,7 +287,8 @@ func (m *management) endpoint(rt route) echo.HandlerFunc {
 			}
 			return v
 		}}
-		reader, err := m.auth.admit(r)
+		reader, err := admit(m.auth, r)
+		request.reader = reader
 		var data any
 		switch {
 		case err != nil && rt.change != "":
@@ -281,6 +309,8 @@ func (m *management) endpoint(rt route) echo.HandlerFunc {
 			m.redirect(w, data)
 		case page:
 			writeJSON(w, http.StatusOK, Envelope[any]{Data: data.items, Pagination: &data.Pagination})
+		case answer:
+			writeJSON(w, data.status, data.body)
 		default:
 			writeJSON(w, http.StatusOK, Envelope[any]{Data: data})
 		}

@@ -13,6 +13,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/sync/semaphore"
+
 	"stasis/private/access"
 	"stasis/proxy"
 	"stasis/proxy/composer"
@@ -25,6 +27,9 @@ type management struct {
 	backups  Backups
 	auth     *authenticator
 	access   *access.Access
+	uploads  Uploads
+	hooks    Hooks
+	bodies   *semaphore.Weighted // of deliveries being read
 	audit    *recorder
 	log      *slog.Logger
 	now      func() time.Time
@@ -223,7 +228,11 @@ func (m *management) ackAlert(c *call) (any, error) {
 // unknown answers whatever no route matched: with 405 when only the method is wrong.
 func (m *management) unknown(c *call) (any, error) {
 	var allow []string
-	for _, rt := range append(slices.Clone(routes), route{method: http.MethodGet, path: openAPIPath}) {
+	known := append(slices.Clone(routes), route{method: http.MethodGet, path: openAPIPath})
+	for _, d := range doors {
+		known = append(known, d.route)
+	}
+	for _, rt := range known {
 		if pathMatches(rt.path, c.r.URL.EscapedPath()) {
 			allow = append(allow, rt.method)
 			if rt.method == http.MethodGet {

@@ -27,17 +27,24 @@ func options(t testing.TB, op api.Operator) api.Options {
 	o := api.Options{Operator: op, Now: clock}
 	o.Backups, _ = op.(api.Backups)
 	o.Access, o.Audit = admins(t, access.Options{AdminToken: token})
+	o.Hooks = newHooks(t, newStore(t), &sources{})
 	return o
 }
 
-// admins is an Access and an audit log with a store of their own, whose clock stands still at noon.
-func admins(t testing.TB, o access.Options) (*access.Access, *audit.Log) {
+func newStore(t testing.TB) *store.Store {
 	t.Helper()
 	st, err := store.Open(context.Background(), store.Options{Path: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
+	return st
+}
+
+// admins is an Access and an audit log with a store of their own, whose clock stands still at noon.
+func admins(t testing.TB, o access.Options) (*access.Access, *audit.Log) {
+	t.Helper()
+	st := newStore(t)
 	if o.Store = st; o.Now == nil {
 		o.Now = clock
 	}

@@ -203,6 +203,23 @@ type Private struct {
 
 	// The socket of an SSH agent for repositories without a key of their own.
 	GitSSHAgent string `setting:"GIT_SSH_AGENT" default:""`
+
+	// The secret with which GitHub signs what it sends to /api/webhooks/github. While one secret replaces another there may
+	// be two, with a space between them. Without a secret nothing is taken from the provider.
+	GitHubSecret Secret `setting:"GITHUB_WEBHOOK_SECRET" default:""`
+
+	// The secret of GitLab's webhooks. A signing token, which begins with whsec_, is preferred to the older secret token:
+	// once there is one, deliveries must be signed.
+	GitLabSecret Secret `setting:"GITLAB_WEBHOOK_SECRET" default:""`
+
+	// The secret of Gitea's webhooks.
+	GiteaSecret Secret `setting:"GITEA_WEBHOOK_SECRET" default:""`
+
+	// The secret of Forgejo's webhooks.
+	ForgejoSecret Secret `setting:"FORGEJO_WEBHOOK_SECRET" default:""`
+
+	// The secret of Bitbucket's webhooks, in the cloud and in a data center.
+	BitbucketSecret Secret `setting:"BITBUCKET_WEBHOOK_SECRET" default:""`
 }
 
 // Store is where things are kept.

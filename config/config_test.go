@@ -206,7 +206,7 @@ func TestEveryMistakeIsOneSentence(t *testing.T) {
 		},
 		{
 			name:    "secrets that cannot work, without showing them",
-			environ: []string{"ADMIN_TOKEN=two words", "ADMIN_TOKEN_HASH=$v=19", "PROXY_AUTH_JSON={", "PRIVATE_VENDORS=a/b", "ENCRYPTION_KEY=0a0a", "ENCRYPTION_KEY_OLD=hunter2"},
+			environ: []string{"ADMIN_TOKEN=two words", "ADMIN_TOKEN_HASH=$v=19", "PROXY_AUTH_JSON={", "PRIVATE_VENDORS=a/b", "ENCRYPTION_KEY=0a0a", "ENCRYPTION_KEY_OLD=hunter2", "GITHUB_WEBHOOK_SECRET=It's a secret"},
 			want: []string{
 				`ADMIN_TOKEN="[hidden]" (environment) must be printable ASCII without spaces, because it travels in an HTTP header.`,
 				`ADMIN_TOKEN_HASH="[hidden]" (environment) must be an argon2id hash in PHC form, $argon2id$v=19$m=…,t=…,p=…$salt$hash; where $ has a meaning, as in .env and compose.yaml, it must be quoted or doubled.`,
@@ -214,6 +214,7 @@ func TestEveryMistakeIsOneSentence(t *testing.T) {
 				`ENCRYPTION_KEY_OLD="[hidden]" (environment) must be 256 bits as 64 hex digits, as openssl rand -hex 32 makes them.`,
 				`PROXY_AUTH_JSON="[hidden]" (environment) must be a JSON object as in Composer's auth.json, or the path of a file that holds one.`,
 				`PRIVATE_VENDORS="a/b" (environment) must be a list of vendor names such as acme, which "a/b" is not.`,
+				`GITHUB_WEBHOOK_SECRET="[hidden]" (environment) must be a secret of at least 16 characters without spaces, or two with a space between them.`,
 			},
 		},
 		{

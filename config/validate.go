@@ -71,6 +71,11 @@ func (c Config) mistakes(sources map[string]string) Mistakes {
 	_, err := c.Proxy.ReadAuthJSON()
 	check("PROXY_AUTH_JSON", err)
 	check("PRIVATE_VENDORS", checkEach(c.Private.Vendors, vendorName.MatchString, "a list of vendor names such as acme"))
+	check("GITHUB_WEBHOOK_SECRET", checkHookSecret(c.Private.GitHubSecret.Reveal()))
+	check("GITLAB_WEBHOOK_SECRET", checkHookSecret(c.Private.GitLabSecret.Reveal()))
+	check("GITEA_WEBHOOK_SECRET", checkHookSecret(c.Private.GiteaSecret.Reveal()))
+	check("FORGEJO_WEBHOOK_SECRET", checkHookSecret(c.Private.ForgejoSecret.Reveal()))
+	check("BITBUCKET_WEBHOOK_SECRET", checkHookSecret(c.Private.BitbucketSecret.Reveal()))
 	if c.Store.Path == "" {
 		check("STORE_PATH", errors.New("must name a folder"))
 	}
@@ -127,6 +132,17 @@ func checkToken(token string) error {
 		return checkTokenHash(token)
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return errors.New("must be printable ASCII without spaces, because it travels in an HTTP header")
+	}
+	return nil
+}
+
+// checkHookSecret refuses secrets that could be guessed, and those that were torn apart at a space.
+func checkHookSecret(secrets string) error {
+	const enough = 16
+	for _, s := range strings.Fields(secrets) {
+		if len(s) < enough {
+			return fmt.Errorf("must be a secret of at least %d characters without spaces, or two with a space between them", enough)
+		}
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +25,9 @@ import (
 	"stasis/private/access"
 	"stasis/private/audit"
 	"stasis/private/git"
+	"stasis/private/hooks"
 	"stasis/private/vault"
+	"stasis/private/webhook"
 	"stasis/proxy"
 	"stasis/proxy/upstream"
 	"stasis/store"
@@ -95,12 +98,17 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	}
 	alert.to(p.Alert)
 
+	deliveries, err := newHooks(cfg.Private, st, ours, reg, logger)
+	if err != nil {
+		return nil, nil, errors.Join(err, p.Close(), doors.Close(), st.Close())
+	}
 	lines := api.NewLogWriter(accessLog, reg)
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	acts := audit.New(audit.Options{Store: st, Retention: time.Duration(cfg.Admin.AuditRetention) * 24 * time.Hour, Logger: logger})
 	api.Register(e, api.Options{
 		Operator: p, Packages: ours, Backups: st, Access: doors, Audit: acts, BaseURL: cfg.Server.BaseURL,
+		Uploads: ours, Hooks: deliveries,
 		Logger: logger, Registerer: reg, Gatherer: reg,
 		MetricsPrivate: !cfg.Admin.MetricsPublic,
 		Ready: func(context.Context) error {
@@ -117,6 +125,9 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	p.Register(e)
 	p.Start()
 	ours.Start(p)
+	if err := deliveries.Resume(ctx); err != nil {
+		logger.Error("what webhooks asked for before the start may be done later", "error", err)
+	}
 	doors.Start()
 	tidying := make(chan struct{})
 	go func() {
@@ -159,6 +170,18 @@ func newPrivate(cfg config.Config, st *store.Store, keys vault.Keys, client *ups
 		Store: st, Vault: secrets, Git: g, Upstream: client, Vendors: cfg.Private.Vendors, Folder: cfg.Private.ArtifactFolder,
 		MaxArchiveSize: int64(cfg.Proxy.MaxArchiveSize), SyncTimeout: cfg.Private.SyncTimeout, Logger: logger,
 	})
+}
+
+// newHooks makes what webhooks come to.
+func newHooks(cfg config.Private, st *store.Store, ours *private.Service, reg prometheus.Registerer, logger *slog.Logger) (*hooks.Hooks, error) {
+	secrets := map[webhook.Provider][]string{}
+	for provider, secret := range map[webhook.Provider]config.Secret{
+		webhook.GitHub: cfg.GitHubSecret, webhook.GitLab: cfg.GitLabSecret, webhook.Gitea: cfg.GiteaSecret,
+		webhook.Forgejo: cfg.ForgejoSecret, webhook.Bitbucket: cfg.BitbucketSecret,
+	} {
+		secrets[provider] = strings.Fields(secret.Reveal())
+	}
+	return hooks.New(hooks.Options{Store: st, Sources: ours, Secrets: secrets, Registerer: reg, Logger: logger})
 }
 
 // hotSize turns the setting's 0, nothing in memory, into the proxy's way to say so.
