@@ -58,7 +58,7 @@ func (s *scan) folders(root tree, pattern string) ([]folder, error) {
 				if ok, _ := path.Match(part, e.name); !ok || !e.isFolder() || e.name == ".." || e.name == "." || unprinting.MatchString(e.name) {
 					continue
 				}
-				t, err := s.subtree(e.id)
+				t, err := s.folder(e.id)
 				if err != nil {
 					return nil, err
 				}
@@ -72,8 +72,8 @@ func (s *scan) folders(root tree, pattern string) ([]folder, error) {
 	return found, nil
 }
 
-// subtree reads a folder below the root, which commits have in common more often than not.
-func (s *scan) subtree(id string) (tree, error) {
+// folder reads a folder, which commits have in common more often than not.
+func (s *scan) folder(id string) (tree, error) {
 	if t, ok := s.trees[id]; ok {
 		return t, nil
 	}

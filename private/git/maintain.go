@@ -24,7 +24,7 @@ func (r *Repository) Maintain(ctx context.Context) error {
 	for _, c := range []call{
 		{args: []string{"pack-refs", "--all", "--prune"}},
 		{args: []string{"gc", "--auto", "--quiet"}, config: []setting{
-			{"gc.auto", "6700"}, {"gc.autoPackLimit", "20"}, {"gc.autoDetach", "false"},
+			{"gc.auto", "6700"}, {"gc.autoPackLimit", "10"}, {"gc.autoDetach", "false"},
 			{"gc.pruneExpire", "never"}, {"gc.cruftPacks", "true"}, {"gc.writeCommitGraph", "false"}, {"pack.threads", "1"},
 		}},
 	} {

@@ -11,14 +11,16 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
 // objects reads objects out of a mirror through one git process that stays (cat-file
 // --batch-command). Not safe for concurrent use.
 type objects struct {
-	in  io.Writer
-	out *bufio.Reader
+	in    io.Writer
+	out   *bufio.Reader
+	ahead map[string]object // what was asked for in advance, by question
 }
 
 // withObjects runs read with access to the mirror's objects.
@@ -43,37 +45,61 @@ func (e *sizeError) Error() string {
 	return fmt.Sprintf("it has %d bytes, more than the %d allowed", e.size, e.most)
 }
 
-// info describes an object without its data. The error matches fs.ErrNotExist when there is none. A
-// spec is an id, or an id, a colon and a path.
-func (o *objects) info(spec string) (object, error) { return o.ask("info", spec) }
+// The two questions. A spec is an id, or an id, a colon and a path.
+const (
+	info     = "info "     // describes an object without its data
+	contents = "contents " // has its data too
+)
 
-// get reads an object of at most so many bytes.
-func (o *objects) get(spec string, most int64) (object, error) {
-	got, err := o.ask("contents", spec)
-	if err != nil {
-		return object{}, err
+// get answers one question about an object, of which at most so many bytes of data are wanted. The
+// error matches fs.ErrNotExist when there is no such object.
+func (o *objects) get(question, spec string, most int64) (object, error) {
+	if got, ok := o.ahead[question+spec]; ok && got.size <= most {
+		return got, nil
 	}
-	if got.size > most {
-		if _, err := o.out.Discard(int(got.size) + 1); err != nil {
-			return object{}, err
-		}
-		return object{}, &sizeError{got.size, most}
-	}
-	got.data = make([]byte, got.size+1)
-	if _, err := io.ReadFull(o.out, got.data); err != nil {
-		return object{}, err
-	}
-	got.data = got.data[:got.size] // what follows is the end of the line
-	return got, nil
-}
-
-func (o *objects) ask(what, spec string) (object, error) {
 	if strings.ContainsAny(spec, "\n\x00") {
 		return object{}, fs.ErrNotExist // nothing that is asked for by line has such a name
 	}
-	if _, err := io.WriteString(o.in, what+" "+spec+"\n"); err != nil {
+	if _, err := io.WriteString(o.in, question+spec+"\n"); err != nil {
 		return object{}, io.ErrUnexpectedEOF // git is gone, and says itself why
 	}
+	return o.answer(question, most)
+}
+
+// maxAhead bounds each of the objects that are held in advance, in bytes.
+const maxAhead = 64 << 10
+
+// prefetch asks the same question about many objects without waiting for each answer, which is most of
+// what an answer costs, and holds the answers until the next forget. What is missing or large is left
+// to be asked for again. The specs are ids.
+func (o *objects) prefetch(question string, ids []string) error {
+	var sent sync.WaitGroup
+	sent.Go(func() {
+		w := bufio.NewWriter(o.in)
+		for _, id := range ids {
+			_, _ = w.WriteString(question + id + "\n")
+		}
+		_ = w.Flush() // or the answers end early
+	})
+	for _, id := range ids {
+		got, err := o.answer(question, maxAhead)
+		var large *sizeError
+		switch {
+		case err == nil:
+			o.ahead[question+id] = got
+		case !errors.Is(err, fs.ErrNotExist) && !errors.As(err, &large):
+			return err
+		}
+	}
+	sent.Wait()
+	return nil
+}
+
+// forget lets go of what was asked for in advance.
+func (o *objects) forget() { o.ahead = map[string]object{} }
+
+// answer reads git's next answer.
+func (o *objects) answer(question string, most int64) (object, error) {
 	line, err := o.out.ReadString('\n')
 	if err != nil {
 		return object{}, err
@@ -86,17 +112,31 @@ func (o *objects) ask(what, spec string) (object, error) {
 	if len(fields) != 3 {
 		return object{}, fmt.Errorf("git answers %.80q when asked for an object", line)
 	}
-	size, err := strconv.ParseInt(fields[2], 10, 64)
-	if err != nil || size < 0 {
+	got := object{id: fields[0], kind: fields[1]}
+	if got.size, err = strconv.ParseInt(fields[2], 10, 64); err != nil || got.size < 0 {
 		return object{}, fmt.Errorf("git answers %.80q when asked for an object", line)
 	}
-	return object{id: fields[0], kind: fields[1], size: size}, nil
+	if question == info {
+		return got, nil
+	}
+	if got.size > most {
+		if _, err := io.CopyN(io.Discard, o.out, got.size+1); err != nil {
+			return object{}, err
+		}
+		return object{}, &sizeError{got.size, most}
+	}
+	got.data = make([]byte, got.size+1)
+	if _, err := io.ReadFull(o.out, got.data); err != nil {
+		return object{}, err
+	}
+	got.data = got.data[:got.size] // what follows is the end of the line
+	return got, nil
 }
 
 // blob reads a file's content. Its size is asked for first, because what is too large must be left
 // unread.
 func (o *objects) blob(spec string, most int64) (object, error) {
-	got, err := o.info(spec)
+	got, err := o.get(info, spec, most)
 	switch {
 	case err != nil:
 		return object{}, err
@@ -105,14 +145,14 @@ func (o *objects) blob(spec string, most int64) (object, error) {
 	case got.size > most:
 		return object{}, &sizeError{got.size, most}
 	}
-	return o.get(got.id, most)
+	return o.get(contents, got.id, most)
 }
 
-// Limits of what is read whole, in bytes. The commits of the largest histories stay below a
-// hundredth of it, and so do trees, which hold some forty bytes for each name.
+// Limits of what is read whole, in bytes. Commits have some hundred, and folders some forty for each
+// name.
 const (
 	maxCommit = 1 << 20
-	maxTree   = 16 << 20
+	maxTree   = 8 << 20
 )
 
 // commit is what counts of a commit.
@@ -124,7 +164,7 @@ type commit struct {
 var errNoCommit = errors.New("it does not lead to a commit")
 
 func (o *objects) commit(id string) (commit, error) {
-	got, err := o.get(id, maxCommit)
+	got, err := o.get(contents, id, maxCommit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return commit{}, errors.New("its commit is missing from the mirror")
@@ -133,19 +173,22 @@ func (o *objects) commit(id string) (commit, error) {
 	case got.kind != "commit":
 		return commit{}, errNoCommit
 	}
-	var c commit
-	for line := range bytes.Lines(got.data) {
+	return parseCommit(got.data), nil
+}
+
+func parseCommit(data []byte) (c commit) {
+	for line := range bytes.Lines(data) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
 		switch key {
 		case "":
-			return c, nil // the message begins
+			return c // the message begins
 		case "tree":
 			c.tree = value
 		case "committer":
 			c.time = timeOf(value)
 		}
 	}
-	return c, nil
+	return c
 }
 
 // timeOf reads the time at the end of "Name <address> seconds zone". What is no time, as in some
@@ -184,7 +227,7 @@ func (t tree) find(name string) (treeEntry, bool) {
 }
 
 func (o *objects) tree(id string) (tree, error) {
-	got, err := o.get(id, maxTree)
+	got, err := o.get(contents, id, maxTree)
 	if err != nil {
 		return nil, err
 	}

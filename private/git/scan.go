@@ -91,9 +91,9 @@ type scan struct {
 	paths   []string
 	result  Scan
 
-	commits   map[string]contents
-	trees     map[string]tree // below the root
-	held      int             // names in trees
+	commits   map[string]holding
+	trees     map[string]tree
+	held      int // names in trees
 	manifests map[string]manifest
 	notes     map[string][]string // by blob and folder
 
@@ -101,8 +101,8 @@ type scan struct {
 	taken map[string]string        // which reference has a package's version
 }
 
-// contents is what a commit holds for us.
-type contents struct {
+// holding is what a commit holds for us.
+type holding struct {
 	commit
 	err      error // why it holds nothing
 	packages []found
@@ -125,7 +125,7 @@ type manifest struct {
 func newScan(o *objects, paths []string) *scan {
 	return &scan{
 		objects: o, paths: paths,
-		commits: map[string]contents{}, trees: map[string]tree{}, manifests: map[string]manifest{}, notes: map[string][]string{},
+		commits: map[string]holding{}, trees: map[string]tree{}, manifests: map[string]manifest{}, notes: map[string][]string{},
 		names: map[string]composer.Name{}, taken: map[string]string{},
 	}
 }
@@ -149,12 +149,67 @@ func (s *scan) run(all listing) error {
 			return err
 		}
 	}
-	for _, r := range append(tagged, branches...) {
-		if err := s.ref(r, head); err != nil {
+	for some := range slices.Chunk(append(tagged, branches...), 256) {
+		if err := s.prefetch(some); err != nil {
 			return err
+		}
+		for _, r := range some {
+			if err := s.ref(r, head); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// prefetch asks for what most references will be asked for: their commits, the folders at the root, and
+// in these the files that count. What it cannot know is asked for when it is needed.
+func (s *scan) prefetch(refs []ref) error {
+	s.objects.forget()
+	var commits, trees, blobs, small []string
+	add := func(list *[]string, id string) {
+		if !slices.Contains(*list, id) {
+			*list = append(*list, id)
+		}
+	}
+	for _, r := range refs {
+		if _, known := s.commits[r.commit]; !known {
+			add(&commits, r.commit)
+		}
+	}
+	if err := s.objects.prefetch(contents, commits); err != nil {
+		return err
+	}
+	for _, id := range commits {
+		if got, ok := s.objects.ahead[contents+id]; ok && got.kind == "commit" {
+			add(&trees, parseCommit(got.data).tree)
+		}
+	}
+	if err := s.objects.prefetch(contents, trees); err != nil {
+		return err
+	}
+	for _, id := range trees {
+		t, err := s.folder(id)
+		if fatal(err) {
+			return err
+		}
+		for _, e := range t {
+			_, read := s.manifests[e.id]
+			_, noted := s.notes[e.id]
+			if (e.name == "composer.json" || e.name == ".gitattributes" || e.name == ".gitmodules") && !read && !noted {
+				add(&blobs, e.id)
+			}
+		}
+	}
+	if err := s.objects.prefetch(info, blobs); err != nil {
+		return err
+	}
+	for _, id := range blobs {
+		if got, ok := s.objects.ahead[info+id]; ok && got.size <= maxAhead {
+			add(&small, id)
+		}
+	}
+	return s.objects.prefetch(contents, small)
 }
 
 func btoi(b bool) int {
@@ -166,7 +221,7 @@ func btoi(b bool) int {
 
 // learnNames notes the names of the packages at the default branch.
 func (s *scan) learnNames(r ref) error {
-	c, err := s.contents(r.commit)
+	c, err := s.holding(r.commit)
 	if err != nil {
 		return err
 	}
@@ -184,7 +239,7 @@ func (s *scan) learnNames(r ref) error {
 
 // ref makes releases of what one tag or branch holds. An error ends the scan.
 func (s *scan) ref(r ref, head string) error {
-	c, err := s.contents(r.commit)
+	c, err := s.holding(r.commit)
 	if err != nil {
 		return err
 	}
@@ -221,7 +276,7 @@ func (s *scan) skip(r ref, path string, why error) {
 }
 
 // release makes a release of one composer.json at one reference; the error says why it is none.
-func (s *scan) release(r ref, head string, c contents, f found, m manifest) (Release, error) {
+func (s *scan) release(r ref, head string, c holding, f found, m manifest) (Release, error) {
 	if m.err != nil {
 		return Release{}, m.err
 	}
@@ -273,15 +328,15 @@ func complete(o composer.Object, r Release) composer.Object {
 	return o
 }
 
-// contents reads a commit as far as we need it, once for all that name it. An error ends the scan;
-// what is wrong with the commit alone stands in its contents.
-func (s *scan) contents(id string) (contents, error) {
+// holding reads a commit as far as we need it, once for all that name it. An error ends the scan;
+// what is wrong with the commit alone stands in what it holds.
+func (s *scan) holding(id string) (holding, error) {
 	if c, ok := s.commits[id]; ok {
 		return c, nil
 	}
 	c, err := s.read(id)
 	if fatal(err) {
-		return contents{}, err
+		return holding{}, err
 	}
 	c.err = err
 	s.commits[id] = c
@@ -294,13 +349,13 @@ func fatal(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-func (s *scan) read(id string) (contents, error) {
-	var c contents
+func (s *scan) read(id string) (holding, error) {
+	var c holding
 	var err error
 	if c.commit, err = s.objects.commit(id); err != nil {
 		return c, err
 	}
-	root, err := s.objects.tree(c.tree)
+	root, err := s.folder(c.tree)
 	if err != nil {
 		return c, err
 	}

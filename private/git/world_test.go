@@ -15,9 +15,9 @@ import (
 
 // origin is a repository of a host, made with git.
 type origin struct {
-	t       testing.TB
-	dir     string // bare
-	commits int
+	t    testing.TB
+	dir  string // bare
+	made int    // commits
 }
 
 func newOrigin(t testing.TB) *origin {
@@ -56,38 +56,62 @@ type files map[string]string
 const when = 1_700_000_000
 
 // commit puts a commit with exactly these files on a branch.
-func (o *origin) commit(branch string, f files) string {
+func (o *origin) commit(branch string, f files) string { return o.commits(branch, f)[0] }
+
+// commits puts one commit after another on a branch.
+func (o *origin) commits(branch string, each ...files) []string {
 	o.t.Helper()
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "commit refs/heads/%s\nmark :1\ncommitter A <a@acme.test> %d +0000\ndata 1\nc\n", branch, when+60*o.commits)
-	o.commits++
-	if parent, err := os.ReadFile(filepath.Join(o.dir, "refs", "heads", branch)); err == nil {
-		fmt.Fprintf(&b, "from %s", parent)
-	}
-	b.WriteString("deleteall\n")
-	for name, content := range f {
-		mode := "100644"
-		switch kind, rest, ok := strings.Cut(name, ":"); {
-		case ok && kind == "x":
-			mode, name = "100755", rest
-		case ok && kind == "l":
-			mode, name = "120000", rest
-		case ok && kind == "s":
-			fmt.Fprintf(&b, "M 160000 %s %s\n", content, rest)
-			continue
+	for i, f := range each {
+		fmt.Fprintf(&b, "commit refs/heads/%s\nmark :%d\ncommitter A <a@acme.test> %d +0000\ndata 1\nc\n", branch, i+1, when+60*o.made)
+		o.made++
+		if parent, err := os.ReadFile(filepath.Join(o.dir, "refs", "heads", branch)); err == nil && i == 0 {
+			fmt.Fprintf(&b, "from %s", parent)
 		}
-		fmt.Fprintf(&b, "M %s inline %q\ndata %d\n%s\n", mode, name, len(content), content)
+		b.WriteString("deleteall\n")
+		for name, content := range f {
+			mode := "100644"
+			switch kind, rest, ok := strings.Cut(name, ":"); {
+			case ok && kind == "x":
+				mode, name = "100755", rest
+			case ok && kind == "l":
+				mode, name = "120000", rest
+			case ok && kind == "s":
+				fmt.Fprintf(&b, "M 160000 %s %s\n", content, rest)
+				continue
+			}
+			fmt.Fprintf(&b, "M %s inline %q\ndata %d\n%s\n", mode, name, len(content), content)
+		}
 	}
 	marks := filepath.Join(o.dir, "marks")
 	o.feed(&b, "fast-import", "--quiet", "--force", "--export-marks="+marks)
-	line, err := os.ReadFile(marks)
+	said, err := os.ReadFile(marks)
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	return strings.TrimSpace(strings.TrimPrefix(string(line), ":1 "))
+	ids := make([]string, len(each))
+	for line := range strings.Lines(string(said)) {
+		var mark int
+		var id string
+		if _, err := fmt.Sscanf(line, ":%d %s", &mark, &id); err != nil {
+			o.t.Fatal(err)
+		}
+		ids[mark-1] = id
+	}
+	return ids
 }
 
-func (o *origin) tag(name, at string) { o.git("update-ref", "refs/tags/"+name, at) }
+func (o *origin) tag(name, at string) { o.tags(map[string]string{name: at}) }
+
+// tags makes or moves tags, by name.
+func (o *origin) tags(at map[string]string) {
+	o.t.Helper()
+	var b strings.Builder
+	for name, id := range at {
+		fmt.Fprintf(&b, "update refs/tags/%s %s\n", name, id)
+	}
+	o.feed(strings.NewReader(b.String()), "update-ref", "--stdin")
+}
 
 // manifest is a composer.json of acme/lib, with more members given as JSON.
 func manifest(more ...string) string {
