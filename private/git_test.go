@@ -137,11 +137,14 @@ func TestABrokenTagCostsNoOther(t *testing.T) {
 	r.commit("composer.json", manifest("acme/lib", ""))
 	r.git("tag", "1.2.0")
 	r.git("tag", "no-version")
+	r.commit("composer.json", manifest("acme/lib", `,"require":{"php":"at least eight"}`))
+	r.git("tag", "1.3.0")
+	r.commit("composer.json", manifest("acme/lib", ""))
 	_, run := w.add(private.Source{Type: private.Git, URL: r.dir})
 	if got := keys(w.versions("acme/lib")); !slices.Equal(got, []string{"1.0.0", "1.2.0"}) {
 		t.Errorf("the versions are %v", got)
 	}
-	if run.Counts.Skipped != 2 || run.Result != "ok" {
+	if run.Counts.Skipped != 3 || run.Result != "ok" {
 		t.Errorf("the run is %+v", run)
 	}
 }

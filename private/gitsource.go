@@ -44,6 +44,10 @@ func (s *Service) readGit(ctx context.Context, src Source, r *Run) error {
 	}
 	byPackage := map[composer.Name][]git.Release{}
 	for _, rel := range scan.Releases {
+		if err := composer.CheckManifest(rel.Manifest); err != nil {
+			r.skip(rel.Ref, rel.Path, "its composer.json would end the run of whoever reads it: "+err.Error())
+			continue
+		}
 		byPackage[rel.Package] = append(byPackage[rel.Package], rel)
 	}
 	var failures []error
