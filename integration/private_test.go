@@ -130,7 +130,7 @@ func TestPrivateAndPublicPackagesComeFromOneURL(t *testing.T) {
 		}
 		c.authorize(d, d.token(map[string]any{"name": "ci", "role": "read", "packages": []string{"acme-corp/*"}}))
 		dir := c.locked(requiring("acme-corp/billing", "^1.0"))
-		expectLocked(t, "private and public", dir, "acme-corp/billing v1.0.0", "acme/b v1.1.0")
+		expectLocked(t, "private and public", dir, "acme-corp/billing v1.0.0", "acme/b 1.1.0")
 		if _, err := os.Stat(filepath.Join(dir, "vendor/acme-corp/billing/tests")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("what is marked export-ignore was installed: %v", err)
 		}
@@ -152,7 +152,7 @@ func TestPrivateAndPublicPackagesComeFromOneURL(t *testing.T) {
 		above[runAnswer](d, http.MethodPost, "sources/"+src+"/sync", nil)
 		t.Logf("a push was published in %s", time.Since(begun).Round(time.Millisecond))
 		again := c.locked(requiring("acme-corp/billing", "^1.0"))
-		expectLocked(t, "after a push", again, "acme-corp/billing v1.1.0", "acme/b v1.1.0")
+		expectLocked(t, "after a push", again, "acme-corp/billing v1.1.0", "acme/b 1.1.0")
 		c.cool()
 		if err := os.RemoveAll(filepath.Join(dir, "vendor")); err != nil {
 			t.Fatal(err)
