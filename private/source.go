@@ -16,6 +16,7 @@ import (
 
 	"stasis/private/artifact"
 	"stasis/private/git"
+	"stasis/private/vault"
 	"stasis/store"
 )
 
@@ -173,6 +174,9 @@ func (s *Service) saveSource(src *Source, c *Credentials) error {
 		}
 		return sources.Put(tx, *src, src.ID)
 	})
+	if errors.Is(err, vault.ErrNoKey) {
+		return &conflict{err.Error()}
+	}
 	if err != nil {
 		return fmt.Errorf("write the source %s: %w", src.Name, err)
 	}

@@ -91,20 +91,20 @@ func (r *registry) about(name string) []string {
 	return out
 }
 
-// vault keeps secrets in memory.
-type vault struct {
+// memoryVault keeps secrets in memory.
+type memoryVault struct {
 	mu sync.Mutex
 	m  map[string][]byte // guarded by mu
 }
 
-func (v *vault) Put(_ *store.Tx, subject string, secret []byte) error {
+func (v *memoryVault) Put(_ *store.Tx, subject string, secret []byte) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.m[subject] = slices.Clone(secret)
 	return nil
 }
 
-func (v *vault) Read(subject string) ([]byte, error) {
+func (v *memoryVault) Read(subject string) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if secret, ok := v.m[subject]; ok {
@@ -113,7 +113,7 @@ func (v *vault) Read(subject string) ([]byte, error) {
 	return nil, fs.ErrNotExist
 }
 
-func (v *vault) Delete(_ *store.Tx, subject string) error {
+func (v *memoryVault) Delete(_ *store.Tx, subject string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.m, subject)
@@ -139,7 +139,7 @@ func newWorld(t *testing.T, vendors ...string) *world {
 		t.Fatal(err)
 	}
 	w.service, err = private.New(private.Options{
-		Store: w.store, Vault: &vault{m: map[string][]byte{}}, Git: g, Upstream: client, Vendors: vendors, Folder: w.folder,
+		Store: w.store, Vault: &memoryVault{m: map[string][]byte{}}, Git: g, Upstream: client, Vendors: vendors, Folder: w.folder,
 	})
 	if err != nil {
 		t.Fatal(err)
