@@ -256,3 +256,29 @@ func TestPrivatePackagesFromTheCommandLine(t *testing.T) {
 	expect([]string{"read: git"}, "import", "satis", config)
 	expect([]string{"other-corp/other"}, "package", "list")
 }
+
+// A token can be bound to a view: its client sees the registry as of then
+// without anything in composer.json, and no other view.
+func TestATokenIsBoundToAView(t *testing.T) {
+	s, d := pair(t, revalidating...)
+	releases := past(s)
+	token := d.token(map[string]any{"name": "release build", "role": "read", "view": "snapshot/" + spring})
+	c := client(t, d.url)
+	c.authorize(d, token)
+	dir := c.locked(requiring("acme/a", "^1.0"))
+	expectLocked(t, "bound to "+spring, dir, "acme/a 1.0.0", "acme/b 1.0.0")
+	free := client(t, d.url)
+	expectLocked(t, "not bound", free.locked(requiring("acme/a", "^1.0")), "acme/a 1.1.0", "acme/b 1.1.0")
+
+	for path, want := range map[string]int{
+		"/snapshot/" + spring + "/packages.json": http.StatusOK,
+		"/snapshot/2024-07-01/packages.json":     http.StatusNotFound,
+		"/cooldown/7d/packages.json":             http.StatusNotFound,
+		"/p2/acme/a.json":                        http.StatusOK,
+		"/dist-proxy/acme/a/1.1.0.0/" + releases["acme/a 1.1.0"].Reference + ".zip": http.StatusNotFound,
+	} {
+		if r := d.get(path, "Authorization", "Bearer "+token); r.StatusCode != want {
+			t.Errorf("%s with the bound token: status %d, want %d: %.200s", path, r.StatusCode, want, r.body)
+		}
+	}
+}
