@@ -10,7 +10,7 @@ build: ## the program, as it is released
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o stasis ./cmd/stasis
 
 test: ## all tests
-	$(GO) test -race -shuffle=on -timeout 45m ./...
+	$(GO) test -race -shuffle=on -timeout 70m ./...
 
 lint: ## formatting, vet and the linters of .golangci.yml
 	sh .ci/lint
