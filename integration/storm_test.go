@@ -314,7 +314,10 @@ func (st *storm) whole(d *daemon) {
 		r := d.get("/p2/" + name + ".json")
 		st.seen(name, st.rightDocument(name, r), r)
 	}
-	for path, sum := range st.sums {
+	st.mu.Lock()
+	sums := maps.Clone(st.sums)
+	st.mu.Unlock()
+	for path, sum := range sums {
 		r := d.get(path)
 		st.seen(path, digest(r.body) == sum || r.StatusCode == 404 && strings.Contains(string(r.body), "no archive"), r)
 	}
