@@ -13,9 +13,6 @@ import (
 // TestAPowerCutLosesNothingThatWasPromised cuts the power of the data folder's disk in the middle of a storm, and lets
 // another program look at what is left. Archives may be missing then, never wrong.
 func TestAPowerCutLosesNothingThatWasPromised(t *testing.T) {
-	if !promise.Full(t) {
-		t.Skip("a storm and its power cuts want a machine of their own: make faults runs it")
-	}
 	disk.Require(t, "mkfs.ext4", "mkfs.xfs")
 	for _, driver := range []string{"badger", "files"} {
 		t.Run(driver, func(t *testing.T) {
