@@ -27,7 +27,7 @@ func TestThePageOfConformanceIsTrue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, folder := range []string{"private", "private/remote"} {
+	for _, folder := range []string{"private", "private/remote", "proxy"} {
 		others, err := filepath.Glob(filepath.Join("..", filepath.FromSlash(folder), "*_test.go"))
 		if err != nil || len(others) == 0 {
 			t.Fatalf("the tests in %s: %v, %v", folder, others, err)

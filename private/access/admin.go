@@ -64,9 +64,11 @@ func (a *administrator) known(sum [sha256.Size]byte) bool {
 
 // verify compares a token that is not known with the hash. It asks again before the slow part: while this
 // request waited for its turn, others from the same address may have used up its guesses, which again then
-// returns as an error, or the right token may have been found.
-func (a *administrator) verify(ctx context.Context, token string, sum [sha256.Size]byte, again func() error) (bool, error) {
+// returns as an error, or the right token may have been found. A wrong one it counts with wrong, before the next
+// has its turn.
+func (a *administrator) verify(ctx context.Context, token string, sum [sha256.Size]byte, again func() error, wrong func()) (bool, error) {
 	if a.hash == nil {
+		wrong()
 		return false, nil
 	}
 	select {
@@ -83,6 +85,7 @@ func (a *administrator) verify(ctx context.Context, token string, sum [sha256.Si
 	}
 	a.verifications.Inc()
 	if !a.hash.matches(token) {
+		wrong()
 		return false, nil
 	}
 	a.accepted.Store(&sum)

@@ -69,11 +69,12 @@ func (a *Access) decide(r *http.Request, header string, now time.Time) (*Reader,
 // check finds the reader of a token, and counts the token against the client if it is wrong.
 func (a *Access) check(ctx context.Context, client netip.Addr, presented string, now time.Time) (*Reader, error) {
 	slowed := func() error { return a.slowed(a.clients.wait(client)) }
+	wrong := func() { a.clients.failed(client) }
 	if err := slowed(); err != nil {
 		return nil, err
 	}
 	if len(presented) > maxPresented {
-		a.clients.failed(client)
+		wrong()
 		return nil, a.refuse(unauthorized("wrong", "The token is not known here."))
 	}
 	sum := sha256.Sum256([]byte(presented))
@@ -86,14 +87,13 @@ func (a *Access) check(ctx context.Context, client netip.Addr, presented string,
 			return rd, err
 		}
 	}
-	right, err := a.admin.verify(ctx, presented, sum, slowed)
+	right, err := a.admin.verify(ctx, presented, sum, slowed, wrong)
 	switch {
 	case err != nil:
 		return nil, err
 	case right:
 		return a.root, nil
 	}
-	a.clients.failed(client)
 	if LooksLikeToken(presented) && !whole {
 		return nil, a.refuse(unauthorized("wrong", "The token is not whole: its checksum is wrong, so it was cut off or mistyped."))
 	}
