@@ -73,21 +73,48 @@ func (r *blobReader) ReadAt(p []byte, off int64) (int, error) {
 func (r *blobReader) WriteTo(w io.Writer) (int64, error) {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	var written int64
+	var files sender
+	defer files.close()
+	begin := r.off
 	for r.off < r.held.size {
+		if sent, err := r.sendChunk(w, &files); sent || err != nil {
+			if err != nil {
+				return r.off - begin, err
+			}
+			continue
+		}
 		i := uint32(r.off / chunkSize)
 		chunk, err := r.chunk(i, *buf)
 		if err != nil {
-			return written, err
+			return r.off - begin, err
 		}
 		n, err := w.Write(chunk[r.off-int64(i)*chunkSize:])
 		r.off += int64(n)
-		written += int64(n)
 		if err != nil {
-			return written, err
+			return r.off - begin, err
 		}
 	}
-	return written, nil
+	return r.off - begin, nil
+}
+
+// sendChunk lets the kernel send the chunk that is next, where w can do that
+// and the chunk is trusted. When its file is taken away meanwhile, only a part
+// of it was sent, and the rest has to be read.
+func (r *blobReader) sendChunk(w io.Writer, files *sender) (whole bool, err error) {
+	src, inFiles := r.src.(placed)
+	to, can := w.(io.ReaderFrom)
+	i := uint32(r.off / chunkSize)
+	if !inFiles || !can || r.off != int64(i)*chunkSize {
+		return false, nil
+	}
+	f := files.open(src.place(i))
+	if f == nil {
+		return false, nil
+	}
+	size := int64(chunkLen(r.held.size, i))
+	n, err := to.ReadFrom(&io.LimitedReader{R: f, N: size})
+	r.off += n
+	return n == size, err
 }
 
 func (r *blobReader) chunk(i uint32, buf []byte) ([]byte, error) {

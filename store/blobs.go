@@ -11,6 +11,10 @@ import (
 // Reading and seeking is for one goroutine, ReadAt for any number. The bytes
 // stay readable until Close, even when the blob is evicted meanwhile.
 //
+// WriteTo hands a writer that has ReadFrom, such as an HTTP server's, files
+// in place of bytes where it can, so that the kernel sends them: bytes that
+// were compared earlier, in a file that nobody has touched since.
+//
 // With the files driver a Blob whose bytes are known to be undamaged also has
 // the method File() *os.File, so that a server can use sendfile. The file
 // belongs to the Blob and its offset is undefined. A Blob without that method

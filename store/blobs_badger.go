@@ -42,6 +42,8 @@ type badgerDriver struct {
 	mem   *reserver
 	files int64 // size of a value log file
 
+	places places
+
 	dead atomic.Int64 // bytes removed since the last reclaim
 
 	// writing is held for reading by every write and for writing while a value
@@ -77,6 +79,7 @@ func openBadgerDriver(s *Store, live func() int64) (d *badgerDriver, lost bool, 
 	}
 	d.vlog = newReserver(d.dir, "%06d.vlog", ".vlog", d.files)
 	d.mem = newReserver(d.dir, "%05d.mem", ".mem", archivesMemTable)
+	d.places.init(d.dir)
 	d.startReclaiming()
 	return d, lost, nil
 }
@@ -128,6 +131,7 @@ func parseChunkKey(k []byte) (id uint64, i uint32, ok bool) {
 type badgerChunks struct {
 	d  *badgerDriver
 	id uint64
+	at *chunkPlaces
 }
 
 type badgerWriter struct {
@@ -138,11 +142,11 @@ type badgerWriter struct {
 }
 
 func (d *badgerDriver) create(id uint64) (chunkWriter, error) {
-	return &badgerWriter{badgerChunks: badgerChunks{d, id}}, nil
+	return &badgerWriter{badgerChunks: badgerChunks{d, id, &chunkPlaces{}}}, nil
 }
 
 func (d *badgerDriver) open(h *held, _ func() (blobRecord, error)) (chunkReader, error) {
-	return badgerChunks{d, h.id}, nil
+	return badgerChunks{d, h.id, &h.places}, nil
 }
 
 func (badgerChunks) Close() error { return nil }
@@ -167,7 +171,7 @@ func (c *badgerWriter) put(i uint32, framed []byte) error {
 	}
 	c.n = max(c.n, i+1)
 	c.size += int64(len(framed))
-	d.letGo(key)
+	d.letGo(c.badgerChunks, i)
 	return nil
 }
 
@@ -204,9 +208,15 @@ const valueRetries = 3
 
 func (c badgerChunks) get(i uint32, size int, buf []byte) ([]byte, error) {
 	key := chunkKey(c.id, i)
+	if at := c.at.get(i); at.file != nil {
+		if chunk, ok := c.getPlaced(i, at, buf[:frameHeader+size]); ok {
+			return chunk, nil
+		}
+		c.at.set(i, place{})
+	}
 	why := ""
 	for range valueRetries {
-		n, err := c.d.read(key, buf)
+		n, err := c.d.read(c, i, buf)
 		if errors.Is(err, badger.ErrDBClosed) {
 			return nil, ErrClosed
 		}
@@ -221,14 +231,38 @@ func (c badgerChunks) get(i uint32, size int, buf []byte) ([]byte, error) {
 		if why == "" {
 			return chunk, nil
 		}
+		c.at.set(i, place{})
 	}
 	return nil, damaged("archive chunk", fmt.Sprintf("%d/%d", c.id, i), why)
 }
 
+// getPlaced reads a chunk where it should lie.
+func (c badgerChunks) getPlaced(i uint32, at place, framed []byte) ([]byte, bool) {
+	at.checked = changed(at.file)
+	if !c.d.places.read(at, framed) {
+		return nil, false
+	}
+	chunk, why := unframe(chunkKey(c.id, i), framed)
+	if why != "" {
+		c.d.places.mistaken()
+		return nil, false
+	}
+	c.at.set(i, at)
+	return chunk, true
+}
+
+// place tells where the bytes of chunk i lie, for sending them as they are.
+func (c badgerChunks) place(i uint32) place {
+	at := c.at.get(i)
+	at.off += frameHeader
+	return at
+}
+
 // read copies a value out of its transaction, so that nothing slow ever
-// happens while Badger's file is locked.
-func (d *badgerDriver) read(key, buf []byte) (n int, err error) {
+// happens while Badger's file is locked, and learns where it lies.
+func (d *badgerDriver) read(c badgerChunks, i uint32, buf []byte) (n int, err error) {
 	defer recoverDamage(&err)
+	key := chunkKey(c.id, i)
 	txn := d.db.NewTransaction(false)
 	defer txn.Discard()
 	item, err := txn.Get(key)
@@ -239,6 +273,10 @@ func (d *badgerDriver) read(key, buf []byte) (n int, err error) {
 		if len(val) > len(buf) {
 			return fmt.Errorf("a value of %d bytes where a chunk has %d at most", len(val), len(buf))
 		}
+		if at, ok := d.places.find(val); ok {
+			at.checked = changed(at.file) // if what is copied now passes the check
+			c.at.set(i, at)
+		}
 		n = copy(buf, val)
 		dropPages(val)
 		return nil
@@ -246,13 +284,22 @@ func (d *badgerDriver) read(key, buf []byte) (n int, err error) {
 	return n, err
 }
 
-// letGo unmaps the pages of a chunk just written, see dropPages.
-func (d *badgerDriver) letGo(key []byte) {
+// letGo unmaps the pages of a chunk just written, see dropPages, and learns
+// where it lies for those who follow the writing.
+func (d *badgerDriver) letGo(c badgerChunks, i uint32) {
 	txn := d.db.NewTransaction(false)
 	defer txn.Discard()
-	if item, err := txn.Get(key); err == nil {
-		item.Value(func(val []byte) error { dropPages(val); return nil }) //nolint:errcheck // only a hint
+	item, err := txn.Get(chunkKey(c.id, i))
+	if err != nil {
+		return
 	}
+	item.Value(func(val []byte) error { //nolint:errcheck // only a hint
+		if at, ok := d.places.find(val); ok {
+			c.at.set(i, at)
+		}
+		dropPages(val)
+		return nil
+	})
 }
 
 func (d *badgerDriver) remove(bodies []*held) error {
@@ -308,6 +355,7 @@ func (d *badgerDriver) stop() {
 
 func (d *badgerDriver) close() error {
 	d.stop()
+	d.places.close()
 	d.vlog.close()
 	d.mem.close()
 	return d.db.Close()

@@ -19,6 +19,9 @@ type held struct {
 
 	forgotten bool // its record is gone too: its bytes go when the last reader closes
 
+	// places are where its chunks lie, as far as that is known (driver "badger").
+	places chunkPlaces
+
 	// checked is the state of the file when its bytes were last known to be
 	// right (driver "files").
 	checked fileState

@@ -64,5 +64,6 @@ func (d *badgerDriver) collectDurably(garbage float64) error {
 	if err := d.db.RunValueLogGC(garbage); err != nil {
 		return err
 	}
+	d.places.prune()
 	return d.sync(first)
 }
