@@ -101,11 +101,10 @@ func TestAHungUpstreamDoesNotSlowHits(t *testing.T) {
 }
 
 // resident is the memory of the program's own that is in use, in KiB, and its resident size, which includes what it maps
-// from files.
-func (d *daemon) resident(t testing.TB) (anonymous, all int) {
-	t.Helper()
-	status := string(read(t, fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid)))
-	for line := range strings.Lines(status) {
+// from files; nothing once it has ended.
+func (d *daemon) resident() (anonymous, all int) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid))
+	for line := range strings.Lines(string(status)) {
 		_, _ = fmt.Sscanf(line, "RssAnon: %d kB", &anonymous)
 		_, _ = fmt.Sscanf(line, "VmRSS: %d kB", &all)
 	}
@@ -113,7 +112,7 @@ func (d *daemon) resident(t testing.TB) (anonymous, all int) {
 }
 
 // peak samples the memory of the program until stop is called, which returns the highest.
-func (d *daemon) peak(t testing.TB) (stop func() int) {
+func (d *daemon) peak() (stop func() int) {
 	done, highest := make(chan struct{}), make(chan int)
 	go func() {
 		top := 0
@@ -122,7 +121,7 @@ func (d *daemon) peak(t testing.TB) (stop func() int) {
 		for {
 			select {
 			case <-tick.C:
-				n, _ := d.resident(t)
+				n, _ := d.resident()
 				top = max(top, n)
 			case <-done:
 				highest <- top
@@ -146,11 +145,11 @@ func TestMemoryDoesNotGrowWithTheSizeOfArchives(t *testing.T) {
 			want := digest(p.Archive)
 			link := d.distURL("acme/large", "1.0.0")
 			_ = sh.mixed(t, 200, 500*time.Millisecond)
-			before, _ := d.resident(t)
+			before, _ := d.resident()
 			const clients = 20
 			var grew [2]int
 			for i := range grew { // cold, then held
-				stop := d.peak(t)
+				stop := d.peak()
 				replies := d.crowd(clients, link)
 				for range clients {
 					if r := <-replies; r.err != nil || r.status != 200 || r.digest != want {
@@ -178,7 +177,7 @@ func TestIdleConnectionsCostLittle(t *testing.T) {
 	s, d := pair(t)
 	sh := stock(t, s, d, 20, 10_000)
 	n := promise.Rounds(t, 1000, 10_000)
-	before, _ := d.resident(t)
+	before, _ := d.resident()
 	conns := make([]net.Conn, n)
 	report(t, "connections", together(50, func(worker int) error {
 		for i := worker; i < n; i += 50 {
@@ -196,7 +195,7 @@ func TestIdleConnectionsCostLittle(t *testing.T) {
 		}
 		return nil
 	}))
-	after, _ := d.resident(t)
+	after, _ := d.resident()
 	r := sh.mixed(t, promise.Rounds(t, 200, 2000), promise.Rounds(t, time.Second, 30*time.Second))
 	quick(t, r)
 	for _, conn := range conns {

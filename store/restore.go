@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 
 	"stasis/store/backup"
@@ -27,6 +28,9 @@ type Restored struct {
 // backups, or more of the chain: records are written again, what is held of
 // documents and archive bodies is kept. Damaged backups are ErrDamaged of the
 // package backup.
+//
+// Nothing is synced in between: what a power cut takes, the next restore brings
+// back. The folder becomes one that can be opened when everything is durable.
 //
 // The sizes in o limit nothing here: what was kept is kept until the folder is
 // opened with limits.
@@ -98,6 +102,9 @@ func (r *restorer) restore(chain []*backup.Reader, report func(Problem)) (Restor
 		return Restored{}, err
 	}
 	if err := r.s.sweepDocuments(r.ctx); err != nil {
+		return Restored{}, err
+	}
+	if err := (&factsSync{dir: filepath.Join(r.s.opts.Path, "facts")}).run(); err != nil {
 		return Restored{}, err
 	}
 	sum, err := r.s.Verify(r.ctx, report)

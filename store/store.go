@@ -120,6 +120,9 @@ func openFolder(ctx context.Context, o Options, restoring bool) (_ *Store, err e
 	}
 	facts := filepath.Join(o.Path, "facts")
 	s.sync.run = (&factsSync{dir: facts}).run
+	if restoring {
+		s.sync.run = func() error { return nil } // once is enough, see Restore
+	}
 	if s.facts, err = openFacts(facts, s.log); err != nil {
 		return nil, fmt.Errorf("open store: facts in %s: %w", o.Path, err)
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -122,6 +124,9 @@ func (p *program) restore(cmd *cobra.Command, c config.Config, names []string) e
 		return err
 	}
 	defer in.Close() //nolint:errcheck // it was only read
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(restoreMemory)
+	}
 	report := restoreReport{Missing: []backup.Missing{}, Problems: []verifyProblem{}}
 	restored, err := store.Restore(cmd.Context(), store.Options{
 		Path: c.Store.Path, Archives: c.Store.Archives, MinFreeSpace: int64(c.Store.MinFreeSpace), Logger: newLogger(p.stderr, c.Log),
@@ -143,6 +148,10 @@ func (p *program) restore(cmd *cobra.Command, c config.Config, names []string) e
 		printable(c.Store.Path), restored.Backup.Moment(), v.Records, v.Documents, v.Blobs, bytesText(v.Bytes), len(restored.Missing))
 	return nil
 }
+
+// restoreMemory makes the runtime collect the garbage of a restore early: it is large and quickly looked through. GOMEMLIMIT
+// says otherwise.
+const restoreMemory = 256 << 20
 
 // checkBackups reads backups as restoring them would.
 func (p *program) checkBackups(names []string) error {
