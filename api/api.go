@@ -168,7 +168,7 @@ var routes = []route{
 	{http.MethodGet, "/api/v1/proxy/status", (*management).status, ""},
 	{http.MethodGet, "/api/v1/proxy/stats", (*management).stats, ""},
 	{http.MethodGet, "/api/v1/proxy/backup", (*management).backup, "backup.take"},
-	{http.MethodPost, "/api/v1/proxy/purge", (*management).purge, "cache.purge"},
+	{http.MethodPost, "/api/v1/proxy/purge", (*management).purge, purging},
 	{http.MethodPost, "/api/v1/proxy/freeze/:vendor/:package", (*management).freeze, "package.freeze"},
 	{http.MethodPost, "/api/v1/proxy/unfreeze/:vendor/:package", (*management).unfreeze, "package.unfreeze"},
 	{http.MethodGet, "/api/v1/proxy/frozen", (*management).frozen, ""},
@@ -294,6 +294,9 @@ func (m *management) endpoint(rt route, admit admission) echo.HandlerFunc {
 		case err != nil && rt.change != "":
 			m.audit.refused(rt, request, reader, err)
 		case err == nil:
+			if err = m.audit.room(rt); err != nil {
+				break
+			}
 			if data, err = rt.serve(m, request); rt.change != "" {
 				err = m.audit.done(rt, request, reader, err)
 			}

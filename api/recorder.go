@@ -31,6 +31,18 @@ func newRecorder(o Options) *recorder {
 	return &recorder{log: o.Audit, trusted: o.TrustedProxies, now: o.Now, errors: o.Logger}
 }
 
+// room says beforehand whether a change could be written down, so that on a full disk nothing is done that is missing in
+// the log. What makes room there may always be done.
+func (a *recorder) room(rt route) error {
+	if a.log == nil || rt.change == "" || rt.change == purging {
+		return nil
+	}
+	return a.log.Room()
+}
+
+// purging is the action of removing what is cached.
+const purging = "cache.purge"
+
 // done takes note of a change that an administrator asked for, and of what became of it. It returns err, or what is to
 // be answered when a change was made and cannot be written down.
 func (a *recorder) done(rt route, c *call, reader *access.Reader, err error) error {

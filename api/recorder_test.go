@@ -9,6 +9,7 @@ import (
 	"stasis/api"
 	"stasis/private/access"
 	"stasis/private/audit"
+	"stasis/store"
 )
 
 // newestEntry is the last entry of the audit log; the zero one when there is none.
@@ -130,5 +131,35 @@ func TestTriesByOthersAreInTheAuditLogButCannotFillIt(t *testing.T) {
 	s.do("POST", "/api/v1/proxy/purge", "", "Authorization: ")
 	if e := s.newestEntry(); e.ID != 4 || e.Details["omitted_before"] != "199" {
 		t.Errorf("entry %+v", e)
+	}
+}
+
+// TestNothingIsDoneThatCannotBeWrittenDown fills the disk so far that the audit log has no room: changes are refused before
+// they are made, and the one that makes room is not.
+func TestNothingIsDoneThatCannotBeWrittenDown(t *testing.T) {
+	free := int64(1 << 40)
+	st, err := store.Open(t.Context(), store.Options{Path: t.TempDir(), MinFreeSpace: 1 << 30, FreeSpace: func(string) (int64, error) { return free, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	a, err := access.New(access.Options{Store: st, AdminToken: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := &operator{}
+	s := serve(t, api.Options{Operator: op, Access: a, Audit: audit.New(audit.Options{Store: st})})
+	free = 1 << 20
+	for range 2 {
+		if a := s.do("POST", "/api/v1/proxy/freeze/a/b", ""); a.StatusCode != 507 || a.code() != api.CodeNoSpace || len(op.frozen) > 0 {
+			t.Errorf("a freeze: %d %s, made: %v", a.StatusCode, a.body, op.frozen)
+		}
+	}
+	if s.do("POST", "/api/v1/proxy/purge", ""); len(op.purged) != 1 {
+		t.Error("nothing can be purged on a full disk")
+	}
+	free = 1<<30 - 1 // below the floor, and within the spare room
+	if a := s.do("POST", "/api/v1/proxy/purge", ""); a.StatusCode != 200 {
+		t.Errorf("a purge just below the floor: %d %s", a.StatusCode, a.body)
 	}
 }

@@ -29,14 +29,11 @@ func fullDisks(t *testing.T, size string, fn func(t *testing.T, fs, driver strin
 
 // TestADiskFilledByUs lets the cache grow as far as the disk allows.
 func TestADiskFilledByUs(t *testing.T) {
-	if !promise.Full(t) {
-		t.Skip("transfers may break off when another process shares this disk's machine: make faults runs it")
-	}
 	fullDisks(t, "320M", func(t *testing.T, fs, driver string, on *disk.Disk) {
 		s := standin.Start(t, standin.Options{})
 		d := start(t, s, "STORE_ARCHIVES="+driver, "STORE_PATH="+filepath.Join(on.Dir, "data"), "PROXY_MAX_CACHE_SIZE=10GB")
 		sh := stock(t, s, d, 20, 50_000)
-		rounds, passed, broken, serial := promise.Rounds(t, 1, 10), 0, 0, 0
+		rounds, passed, serial := promise.Rounds(t, 1, 10), 0, 0
 		for range rounds {
 			// Large archives until there is no room for another, then small ones until there is none for anything.
 			full := func() bool { return d.freeze("shelf/p1") == 507 }
@@ -44,10 +41,6 @@ func TestADiskFilledByUs(t *testing.T) {
 				name := fmt.Sprintf("fill/p%d", serial)
 				p := s.Publish(standin.Release{Name: name, Version: "1.0.0", Size: size})
 				r := d.archive(name, "1.0.0")
-				if r.err != nil {
-					broken++ // the room ended in the middle; Composer asks again
-					r = d.archive(name, "1.0.0")
-				}
 				if r.StatusCode != 200 || r.err != nil || !bytes.Equal(r.body, p.Archive) {
 					t.Fatalf("%s: %d, %d of %d bytes, %v", name, r.StatusCode, len(r.body), len(p.Archive), r.err)
 				}
@@ -85,9 +78,6 @@ func TestADiskFilledByUs(t *testing.T) {
 			}
 			sh.again(t)
 		}
-		if broken > rounds {
-			t.Errorf("%d transfers broke off while the disk got full %d times", broken, rounds)
-		}
 		metric := d.told(t, "disk_full", "stasis_alert_events_total", `kind="disk_full"`)
 		d.stop()
 		if out, err := d.run("verify"); err != nil {
@@ -95,8 +85,8 @@ func TestADiskFilledByUs(t *testing.T) {
 		}
 		promise.Kept(t, promise.Report{
 			Promise: "F6", Did: "the disk filled by the cache, " + fs + ", " + driver + " driver", Rounds: rounds,
-			Seen: "every archive, passed on without being kept; 507 for what must be recorded", Alert: "disk_full", Metric: metric,
-			Figure: fmt.Sprintf("%d archives, %d of them passed on, %d broke off when the room ended and came whole the next time; the program never ended", serial, passed+20*rounds, broken),
+			Seen: "every archive whole, passed on without being kept; 507 for what must be recorded", Alert: "disk_full", Metric: metric,
+			Figure: fmt.Sprintf("%d archives, all of them whole, %d passed on; the program never ended", serial, passed+20*rounds),
 		})
 	})
 }

@@ -117,11 +117,24 @@ func (p *Proxy) keepArchive(k archiveKey, url string, digest store.Digest, size 
 		return fmt.Errorf("record %s: %w", k, err)
 	}
 	if mismatch {
-		msg := fmt.Sprintf("%s now has other content upstream than when it was first downloaded; the download was refused", k)
-		p.alerts.raise(AlertDigestChanged, k.name.String()+" "+k.ref, msg)
-		return &refusal{"Stasis refuses " + msg}
+		return p.refuseOther(k)
 	}
 	return nil
+}
+
+func (p *Proxy) refuseOther(k archiveKey) error {
+	msg := fmt.Sprintf("%s now has other content upstream than when it was first downloaded; the download was refused", k)
+	p.alerts.raise(AlertDigestChanged, k.name.String()+" "+k.ref, msg)
+	return &refusal{"Stasis refuses " + msg}
+}
+
+// otherThanKnown refuses a checked download that there was no room to record, if the reference is known with other content.
+func (p *Proxy) otherThanKnown(k archiveKey, rep archive.Report) error {
+	rec, known, err := p.archiveRecord(k)
+	if err == nil && known && rec.Content != "" && rec.Content != rep.Content {
+		err = p.refuseOther(k)
+	}
+	return err
 }
 
 // maxRefusals bounds what one record remembers.

@@ -283,7 +283,7 @@ func (p *Proxy) recheck(k archiveKey, rec archiveRecord) {
 		if err != nil {
 			return nil, err
 		}
-		d := p.joinDownload(k, source{urls: []string{rec.URL}, owner: owner})
+		d := p.joinDownload(k, source{urls: []string{rec.URL}, owner: owner}, nil)
 		<-d.ended
 		return nil, nil
 	})
@@ -313,7 +313,9 @@ func (p *Proxy) setArchiveHeaders(h http.Header, r *http.Request, k archiveKey, 
 
 // distMissing downloads an archive and sends it while it comes.
 func (p *Proxy) distMissing(w http.ResponseWriter, r *http.Request, k archiveKey, src source) error {
-	d := p.joinDownload(k, src)
+	f := &follower{}
+	d := p.joinDownload(k, src, f)
+	defer d.leave(f)
 	select {
 	case <-d.begun:
 	case <-r.Context().Done():
@@ -348,7 +350,7 @@ func (p *Proxy) distMissing(w http.ResponseWriter, r *http.Request, k archiveKey
 	}
 	w.WriteHeader(http.StatusOK)
 	flusher := http.NewResponseController(w)
-	sent, err := p.follow(r.Context(), d, w, func() { _ = flusher.Flush() })
+	sent, err := p.follow(r.Context(), d, f, w, func() { _ = flusher.Flush() })
 	p.stats.count(KindArchives, miss, sent, k.name.String())
 	if err != nil {
 		return fmt.Errorf("%w: %w", errAborted, err)

@@ -34,6 +34,7 @@ type download struct {
 	total int64         // from the origin, -1 when unknown; set before begun is closed
 	begun chan struct{} // closed when the first bytes look right, or it ended
 	ended chan struct{} // closed at the end
+	got   int64         // bytes of the body so far; for the filling goroutine
 
 	mu      sync.Mutex
 	more    chan struct{} // closed and replaced when visible grew; guarded by mu
@@ -42,6 +43,7 @@ type download struct {
 	digest  store.Digest  // of the kept archive; guarded by mu
 	size    int64         // guarded by mu
 	err     error         // guarded by mu
+	spill   spill         // guarded by mu
 }
 
 // copySize is the step in which a download is written, shown and followed: the
@@ -56,14 +58,18 @@ const holdBack = archive.EndRecord
 // has no bytes of it yet is given what the origin sends.
 var errNotKept = errors.New("there is no room to keep it")
 
-// joinDownload returns the download of an archive, beginning it if need be.
-func (p *Proxy) joinDownload(k archiveKey, src source) *download {
+// joinDownload returns the download of an archive, beginning it if need be. A follower, nil for those who want no bytes
+// of it, has to leave it in the end.
+func (p *Proxy) joinDownload(k archiveKey, src source, f *follower) *download {
 	p.downloads.mu.Lock()
 	defer p.downloads.mu.Unlock()
 	if d := p.downloads.m[k]; d != nil {
+		d.enter(f)
 		return d
 	}
 	d := &download{key: k, total: -1, begun: make(chan struct{}), ended: make(chan struct{}), more: make(chan struct{})}
+	d.spill.init()
+	d.enter(f)
 	p.downloads.m[k] = d
 	if !p.running.begin() {
 		delete(p.downloads.m, k)
@@ -73,12 +79,19 @@ func (p *Proxy) joinDownload(k archiveKey, src source) *download {
 	go func() {
 		defer p.running.end()
 		digest, size, err := p.download(d, src)
-		p.downloads.mu.Lock()
-		delete(p.downloads.m, k)
-		p.downloads.mu.Unlock()
+		p.downloads.drop(d)
 		d.end(digest, size, err)
 	}()
 	return d
+}
+
+// drop lets whoever comes from now on begin a download of their own.
+func (d *downloads) drop(old *download) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.m[old.key] == old {
+		delete(d.m, old.key)
+	}
 }
 
 // download fetches, stores, checks and records one archive, trying its
@@ -130,35 +143,51 @@ func (p *Proxy) downloadFrom(ctx context.Context, d *download, src source, url s
 		return none, 0, err
 	}
 	defer blob.Abort() //nolint:errcheck // after Commit it does nothing
-	d.blob, d.total = blob, resp.ContentLength
-	sum, err := p.fill(d, resp.Body)
+	d.blob, d.total, d.got = blob, resp.ContentLength, 0
+	sum, err := p.fill(ctx, d, resp.Body)
 	if err != nil {
 		if !errors.Is(err, store.ErrNoSpace) {
 			p.upstreamFailed(d.key.String(), err)
 		}
 		return none, 0, err
 	}
-	size := blob.Size()
-	p.stats.fetched(KindArchives, size)
-	rep, err := p.checkArchive(d.key, src, blob, size, hex.EncodeToString(sum))
+	p.stats.fetched(KindArchives, d.got)
+	if full := d.spilled(); full != nil {
+		if err := p.checkSpilled(d, src, hex.EncodeToString(sum)); err != nil {
+			return none, 0, err
+		}
+		p.handOut(ctx, d)
+		return none, 0, full
+	}
+	rep, err := p.checkArchive(d.key, src, blob, d.got, hex.EncodeToString(sum))
 	if err != nil {
 		return none, 0, err
 	}
 	digest, err := blob.Commit()
-	if err != nil {
-		return none, 0, fmt.Errorf("keep %s: %w", d.key, err)
+	if err == nil {
+		err = p.keepArchive(d.key, url, digest, d.got, rep)
 	}
-	if err := p.keepArchive(d.key, url, digest, size, rep); err != nil {
-		// At worst another reference has the same bytes and fetches them again.
-		return none, 0, errors.Join(err, p.store.DeleteBlob(digest))
+	if errors.Is(err, store.ErrNoSpace) {
+		if err := p.otherThanKnown(d.key, rep); err != nil {
+			return none, 0, err
+		}
+		p.handOut(ctx, d)
+	}
+	if err != nil {
+		err = fmt.Errorf("keep %s: %w", d.key, err)
+		if !digest.IsZero() {
+			// At worst another reference has the same bytes and fetches them again.
+			err = errors.Join(err, p.store.DeleteBlob(digest))
+		}
+		return none, 0, err
 	}
 	p.spawn(func(ctx context.Context) { p.keepForSnapshots(ctx, d.key, digest) })
-	return digest, size, nil
+	return digest, d.got, nil
 }
 
 // fill copies the body into the store and shows it to clients as it comes. It
 // returns the SHA-1 that a dist's shasum is compared with.
-func (p *Proxy) fill(d *download, body io.Reader) ([]byte, error) {
+func (p *Proxy) fill(ctx context.Context, d *download, body io.Reader) ([]byte, error) {
 	sum := sha1.New()
 	buf := make([]byte, copySize)
 	// The first bytes tell an archive from an error page.
@@ -173,11 +202,11 @@ func (p *Proxy) fill(d *download, body io.Reader) ([]byte, error) {
 	}
 	for {
 		sum.Write(buf[:n])
-		if _, err := d.blob.Write(buf[:n]); err != nil {
+		if err := p.take(ctx, d, buf[:n]); err != nil {
 			return nil, fmt.Errorf("keep %s: %w", d.key, err)
 		}
-		d.show(d.blob.Size() - holdBack)
-		if d.blob.Size() > p.o.MaxArchiveSize {
+		d.show(d.got - holdBack)
+		if d.got > p.o.MaxArchiveSize {
 			return nil, &badUpstream{d.key.String(), fmt.Errorf("it is longer than PROXY_MAX_ARCHIVE_SIZE (%d bytes) allows", p.o.MaxArchiveSize)}
 		}
 		if short {
@@ -189,8 +218,8 @@ func (p *Proxy) fill(d *download, body io.Reader) ([]byte, error) {
 			return nil, &badUpstream{d.key.String(), err}
 		}
 	}
-	if d.total >= 0 && d.blob.Size() != d.total {
-		return nil, &badUpstream{d.key.String(), fmt.Errorf("it ended after %d of %d bytes", d.blob.Size(), d.total)}
+	if d.total >= 0 && d.got != d.total {
+		return nil, &badUpstream{d.key.String(), fmt.Errorf("it ended after %d of %d bytes", d.got, d.total)}
 	}
 	return sum.Sum(nil), nil
 }
@@ -255,11 +284,11 @@ func (d *download) end(digest store.Digest, size int64, err error) {
 }
 
 // progress returns how far clients may read, a channel that closes when that
-// grows, and whether the download is over, with its error.
-func (d *download) progress() (visible int64, more <-chan struct{}) {
+// grows, and whether that is all there will be.
+func (d *download) progress() (visible int64, more <-chan struct{}, all bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.visible, d.more
+	return d.visible, d.more, d.spill.whole
 }
 
 // result is valid after ended was closed.
@@ -273,22 +302,26 @@ var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 
 // follow sends the archive to one client from its first byte while it is being
 // stored, and from the store when it is there. It returns the bytes sent.
-func (p *Proxy) follow(ctx context.Context, d *download, w io.Writer, flush func()) (sent int64, err error) {
+func (p *Proxy) follow(ctx context.Context, d *download, f *follower, w io.Writer, flush func()) (sent int64, err error) {
 	buf := copyBuffers.Get().(*[copySize]byte)
 	defer copyBuffers.Put(buf)
 	for {
-		visible, more := d.progress()
+		visible, more, all := d.progress()
 		for sent < visible {
-			n, err := d.blob.ReadAt(buf[:min(int64(copySize), visible-sent)], sent)
+			n, err := d.readAt(buf[:min(int64(copySize), visible-sent)], sent)
 			if n == 0 && err != nil {
 				return p.followStored(ctx, d, w, sent)
 			}
+			d.advance(f, sent+int64(n))
 			if _, err := w.Write(buf[:n]); err != nil {
 				return sent, err
 			}
 			sent += int64(n)
 		}
 		flush()
+		if all {
+			return sent, nil
+		}
 		select {
 		case <-more:
 		case <-d.ended:

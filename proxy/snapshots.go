@@ -86,7 +86,7 @@ func (b buildWorld) Fetch(ctx context.Context, n composer.Name, v composer.Versi
 			return snapshot.Body{}, err
 		}
 	}
-	d := b.p.joinDownload(k, *src)
+	d := b.p.joinDownload(k, *src, nil)
 	select {
 	case <-d.ended:
 	case <-ctx.Done():

@@ -67,7 +67,8 @@
 //     ErrCorrupt; a damaged blob is dropped, a damaged document is written anew
 //     by the next PutDocument, and an alert is raised, once.
 //   - Below the free-space floor writes fail with ErrNoSpace and reads go on.
-//     Updates that only delete go through.
+//     Updates that only delete go through, and those that use the spare room
+//     (Tx.UseSpare) down to half of the floor.
 //   - One process per folder: the second gets ErrLocked.
 //   - Memory does not grow with the size of archives: a reader or writer holds
 //     one or two chunks, a held body about 250 bytes.

@@ -70,7 +70,13 @@ type Tx struct {
 	healed    []Digest   // documents it writes anew because they were damaged
 	ahead     bool       // parts were written ahead of this transaction
 	removed   [][]byte   // keys of records it removes, for incremental backups
+	spare     bool       // half of the floor is its
 }
+
+// UseSpare lets the transaction go down to half of the free-space floor. It is
+// for the little that has to be written even on a full disk, such as that
+// something was removed there.
+func (tx *Tx) UseSpare() { tx.spare = true }
 
 // View runs fn on a consistent view of the facts. Keep it short: what a view
 // may still see cannot be cleaned up.
@@ -119,7 +125,11 @@ func (s *Store) tryUpdate(fn func(tx *Tx) error) error {
 		return err
 	}
 	if tx.puts > 0 {
-		if err := s.space.need(tx.bytes); err != nil {
+		need := s.space.need
+		if tx.spare {
+			need = s.space.needSpare
+		}
+		if err := need(tx.bytes); err != nil {
 			return fmt.Errorf("update facts: %w", err)
 		}
 		if err := s.space.facts.reserve(tx.bytes); err != nil {

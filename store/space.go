@@ -80,6 +80,14 @@ func (s *space) need(n int64) error {
 	return err
 }
 
+// needSpare is need for those who may go down to half of the floor.
+func (s *space) needSpare(n int64) error {
+	if s.has(n + s.floor/2) {
+		return nil
+	}
+	return s.need(n)
+}
+
 // has reports whether n bytes are free, above the floor or not: for work that
 // frees more than it takes.
 func (s *space) has(n int64) bool {
@@ -202,6 +210,10 @@ func writeZeros(f *os.File, size int64) error {
 }
 
 func isNoSpace(err error) bool { return errors.Is(err, syscall.ENOSPC) }
+
+// SpareRoom is ErrNoSpace when not even an update that uses the spare room can
+// write (Tx.UseSpare).
+func (s *Store) SpareRoom() error { return s.space.needSpare(reserveStep) }
 
 // Low reports whether the disk is below the floor of free space: what is held
 // is served, and nothing new is kept.

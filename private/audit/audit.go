@@ -64,11 +64,12 @@ func New(o Options) *Log {
 }
 
 // Append writes e at the end of the chain, with a number, the time and the hashes. It returns when the entry is
-// durable.
+// durable. What can be done on a full disk can be written down there, too.
 func (l *Log) Append(e Entry) (Entry, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err := l.o.Store.Update(func(tx *store.Tx) (err error) {
+		tx.UseSpare()
 		e, err = l.append(tx, e)
 		return err
 	})
@@ -77,6 +78,14 @@ func (l *Log) Append(e Entry) (Entry, error) {
 	}
 	l.note(e)
 	return e, nil
+}
+
+// Room is an error that matches store.ErrNoSpace when the next entry could not be written.
+func (l *Log) Room() error {
+	if err := l.o.Store.SpareRoom(); err != nil {
+		return fmt.Errorf("write to the audit log: %w", err)
+	}
+	return nil
 }
 
 func (l *Log) append(tx *store.Tx, e Entry) (Entry, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -267,5 +268,28 @@ func TestAFilterFindsWhatLiesFarBack(t *testing.T) {
 	}
 	if v := b.verdict(); !v.Whole || v.Entries != 2*audit.Scanned+6 {
 		t.Errorf("verdict %+v", v)
+	}
+}
+
+// TestWhatIsRemovedFromAFullDiskIsWrittenDown: the floor of free space keeps half of itself for that.
+func TestWhatIsRemovedFromAFullDiskIsWrittenDown(t *testing.T) {
+	free := int64(1 << 40)
+	st, err := store.Open(t.Context(), store.Options{Path: t.TempDir(), MinFreeSpace: 1 << 30, FreeSpace: func(string) (int64, error) { return free, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	log := audit.New(audit.Options{Store: st})
+	for _, c := range []struct {
+		free int64
+		ok   bool
+	}{{1<<30 - 1, true}, {1<<29 + 2<<20, true}, {1 << 29, false}, {0, false}} {
+		free = c.free
+		if err := log.Room(); (err == nil) != c.ok || err != nil && !errors.Is(err, store.ErrNoSpace) {
+			t.Errorf("with %d bytes free there is room: %v", c.free, err)
+		}
+		if _, err := log.Append(audit.Entry{Action: "cache.purge", Result: audit.OK}); (err == nil) != c.ok || err != nil && !errors.Is(err, store.ErrNoSpace) {
+			t.Errorf("with %d bytes free: %v", c.free, err)
+		}
 	}
 }
