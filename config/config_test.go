@@ -112,7 +112,7 @@ func TestFileSpeaksYAML(t *testing.T) {
 PORT: 81
 trusted_proxies: [10.0.0.0/8, "::1"]
 private:
-  vendors: acme, Other-Co
+  vendors: acme/*, Other-Co, acme/tool-*
 proxy:
   enabled: no
   max_cache_size: 64MB
@@ -128,7 +128,7 @@ admin_token_hash: $argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYX
 	c := loaded.Config
 	got := fmt.Sprint(c.Server.Port, c.Server.TrustedProxies, c.Private.Vendors, c.Proxy.Enabled,
 		int64(c.Proxy.MaxCacheSize), c.Proxy.MetadataTTL, c.Proxy.ArchiveTTL, c.Admin.TokenHash.IsSet())
-	want := "81 [10.0.0.0/8 ::1/128] [acme other-co] false 64000000 1m30s 1.5s true"
+	want := "81 [10.0.0.0/8 ::1/128] [acme/* other-co acme/tool-*] false 64000000 1m30s 1.5s true"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -206,14 +206,14 @@ func TestEveryMistakeIsOneSentence(t *testing.T) {
 		},
 		{
 			name:    "secrets that cannot work, without showing them",
-			environ: []string{"ADMIN_TOKEN=two words", "ADMIN_TOKEN_HASH=$v=19", "PROXY_AUTH_JSON={", "PRIVATE_VENDORS=a/b", "ENCRYPTION_KEY=0a0a", "ENCRYPTION_KEY_OLD=hunter2", "GITHUB_WEBHOOK_SECRET=It's a secret"},
+			environ: []string{"ADMIN_TOKEN=two words", "ADMIN_TOKEN_HASH=$v=19", "PROXY_AUTH_JSON={", "PRIVATE_VENDORS=*/b", "ENCRYPTION_KEY=0a0a", "ENCRYPTION_KEY_OLD=hunter2", "GITHUB_WEBHOOK_SECRET=It's a secret"},
 			want: []string{
 				`ADMIN_TOKEN="[hidden]" (environment) must be printable ASCII without spaces, because it travels in an HTTP header.`,
 				`ADMIN_TOKEN_HASH="[hidden]" (environment) must be an argon2id hash in PHC form, $argon2id$v=19$m=…,t=…,p=…$salt$hash; where $ has a meaning, as in .env and compose.yaml, it must be quoted or doubled.`,
 				`ENCRYPTION_KEY="[hidden]" (environment) must be 256 bits as 64 hex digits, as openssl rand -hex 32 makes them.`,
 				`ENCRYPTION_KEY_OLD="[hidden]" (environment) must be 256 bits as 64 hex digits, as openssl rand -hex 32 makes them.`,
 				`PROXY_AUTH_JSON="[hidden]" (environment) must be a JSON object as in Composer's auth.json, or the path of a file that holds one.`,
-				`PRIVATE_VENDORS="a/b" (environment) must be a list of vendor names such as acme, which "a/b" is not.`,
+				`PRIVATE_VENDORS="*/b" (environment) must be a list of vendor names or patterns such as acme, acme/* and acme/tool-*, which "*/b" is not.`,
 				`GITHUB_WEBHOOK_SECRET="[hidden]" (environment) must be a secret of at least 16 characters without spaces, or two with a space between them.`,
 			},
 		},

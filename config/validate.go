@@ -70,7 +70,7 @@ func (c Config) mistakes(sources map[string]string) Mistakes {
 	check("PROXY_ALLOWED_HOSTS", checkEach(c.Proxy.AllowedHosts, isHost, "a list of host names, *.domain, addresses (each with a port or without) and CIDR ranges"))
 	_, err := c.Proxy.ReadAuthJSON()
 	check("PROXY_AUTH_JSON", err)
-	check("PRIVATE_VENDORS", checkEach(c.Private.Vendors, vendorName.MatchString, "a list of vendor names such as acme"))
+	check("PRIVATE_VENDORS", checkEach(c.Private.Vendors, ourNames.MatchString, "a list of vendor names or patterns such as acme, acme/* and acme/tool-*"))
 	check("GITHUB_WEBHOOK_SECRET", checkHookSecret(c.Private.GitHubSecret.Reveal()))
 	check("GITLAB_WEBHOOK_SECRET", checkHookSecret(c.Private.GitLabSecret.Reveal()))
 	check("GITEA_WEBHOOK_SECRET", checkHookSecret(c.Private.GiteaSecret.Reveal()))
@@ -190,8 +190,8 @@ func checkEach(list []string, valid func(string) bool, what string) error {
 }
 
 var (
-	vendorName = regexp.MustCompile(`^[a-z0-9]([_.-]?[a-z0-9]+)*$`)
-	hostName   = regexp.MustCompile(`^(?i)(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?(:[0-9]{1,5})?$`)
+	ourNames = regexp.MustCompile(`^[a-z0-9]([_.-]?[a-z0-9]+)*(/[a-z0-9_.*-]+)?$`)
+	hostName = regexp.MustCompile(`^(?i)(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?\.?(:[0-9]{1,5})?$`)
 )
 
 func isHost(s string) bool {

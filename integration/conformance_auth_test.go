@@ -16,7 +16,7 @@ func TestC80WhatClientsSendIsNotPassedOn(t *testing.T) {
 		_ = d.get(path, secrets...)
 	}
 	_ = d.do(http.MethodPost, "/api/security-advisories/", []byte("packages[0]=acme/a"), append([]string{"Content-Type", form}, secrets...)...)
-	_ = d.do(http.MethodPost, "/downloads/", []byte(`{"downloads":[]}`), append([]string{"Content-Type", "application/json"}, secrets...)...)
+	_ = d.do(http.MethodPost, "/downloads/", []byte(`{"downloads":[{"name":"acme/a","version":"1.0.0.0"}]}`), append([]string{"Content-Type", "application/json"}, secrets...)...)
 	if err := s.AwaitDone(within(t), "/downloads/", 1); err != nil {
 		t.Fatal(err)
 	}

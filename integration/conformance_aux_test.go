@@ -27,7 +27,7 @@ func TestC63NotificationsAreTakenAtOnce(t *testing.T) {
 			t.Errorf("%s: %d after %s", what, r.StatusCode, time.Since(began))
 		}
 	}
-	const batch = `{"downloads":[{"name":"acme\/b","version":"1.1.0.0"}]}`
+	const batch = `{"downloads":[{"name":"secret-corp\/plan","version":"7.7.7.0"},{"name":"acme\/b","version":"1.1.0.0"}]}`
 	check("a batch", batch)
 	check("rubbish", "{{{")
 	check("nothing", "")
@@ -41,7 +41,7 @@ func TestC63NotificationsAreTakenAtOnce(t *testing.T) {
 	if err := s.Up(); err != nil {
 		t.Fatal(err)
 	}
-	d.restart("PROXY_NOTIFY_UPSTREAM=true")
+	d.restart("PROXY_NOTIFY_UPSTREAM=true", "PRIVATE_VENDORS=secret-corp/*")
 	hang := s.Hang("/downloads/")
 	check("a batch with upstream silent", batch)
 	hang.Remove()
@@ -49,6 +49,9 @@ func TestC63NotificationsAreTakenAtOnce(t *testing.T) {
 		t.Fatalf("the notification never reaches upstream: %v", err)
 	}
 	r := s.Records("/downloads/")[0]
+	if strings.Contains(string(r.Body), "secret") || strings.Contains(string(r.Body), "7.7.7.0") {
+		t.Errorf("upstream was told of a private package: %s", r.Body)
+	}
 	if !strings.Contains(string(r.Body), "1.1.0.0") || !strings.Contains(r.Header.Get("User-Agent"), "Composer/") {
 		t.Errorf("upstream was told %s by %q", r.Body, r.Header.Get("User-Agent"))
 	}

@@ -123,6 +123,9 @@ type question struct {
 	fallback func() ([]byte, bool)
 }
 
+// unanswered says that there is no answer.
+func (q question) unanswered() error { return absence("there is no answer for " + q.key) }
+
 // serveAnswer answers a GET with what upstream says to q.
 func (p *Proxy) serveAnswer(w http.ResponseWriter, r *http.Request, q question) {
 	kind := KindAPI
@@ -301,7 +304,7 @@ func (p *Proxy) fetchAnswer(q question, seen time.Time) (*entry, error) {
 		}
 		return e, nil
 	case resp.Status == http.StatusNotFound || resp.Status == http.StatusGone:
-		return nil, absence("upstream has no answer for " + q.key)
+		return nil, q.unanswered()
 	case resp.Status != http.StatusOK:
 		return nil, &badUpstream{q.key, fmt.Errorf("status %d", resp.Status)}
 	}

@@ -214,7 +214,12 @@ func (p *Proxy) findSource(ctx context.Context, k archiveKey, req composer.DistR
 			return &source{urls: urls, owner: all[0].Source}, nil
 		}
 	}
-	return nil, absence(fmt.Sprintf("%s %s has no archive with the reference %q; run composer update to get a current lock file", req.Name, req.Version, req.Reference))
+	return nil, noArchive(req)
+}
+
+// noArchive says that there is no such archive, or not for who asks.
+func noArchive(req composer.DistRequest) error {
+	return absence(fmt.Sprintf("%s %s has no archive with the reference %q; run composer update to get a current lock file", req.Name, req.Version, req.Reference))
 }
 
 // substitute makes the addresses of an unrecorded commit from those of a
@@ -304,9 +309,9 @@ func (p *Proxy) setArchiveHeaders(h http.Header, r *http.Request, k archiveKey, 
 		typ = archiveOctets
 	}
 	h["Content-Type"] = typ
-	h["Cache-Control"] = archiveCaching
+	h["Cache-Control"], h["Vary"] = archiveCaching, headerAuthorization
 	if !p.readerOf(r).Anonymous() {
-		h["Cache-Control"], h["Vary"] = privateCaching, headerAuthorization
+		h["Cache-Control"] = privateCaching
 	}
 	h["Cache-Status"] = cache
 }

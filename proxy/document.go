@@ -28,7 +28,7 @@ func (p *Proxy) serveDocument(w http.ResponseWriter, r *http.Request, file strin
 	if e != nil {
 		// The hot path: known, fresh and rendered.
 		if v, err = v.audience(reader, e.pkg); err != nil {
-			p.fail(w, r, err)
+			p.hide(w, r, world{}, e.pkg)
 			return
 		}
 		if p.verdict(e) == serve && p.answer(w, r, e, v, cacheHit) {
@@ -41,7 +41,7 @@ func (p *Proxy) serveDocument(w http.ResponseWriter, r *http.Request, file strin
 		return
 	}
 	if v, err = v.audience(reader, f.Name); err != nil {
-		p.fail(w, r, err)
+		p.hide(w, r, world{}, f.Name)
 		return
 	}
 	if file != f.String() {
@@ -80,8 +80,7 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, e *entry, v varia
 	name := e.name()
 	if !st.Present() {
 		p.stats.count(KindMetadata, negative, 0, name)
-		w.Header()["Cache-Status"] = cacheNegative
-		refuse(w, r, http.StatusNotFound, name+" was not found upstream", 0)
+		unheardOf(w, r, name)
 		return true
 	}
 	rd := e.rendition(v, p.now)
@@ -90,6 +89,13 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, e *entry, v varia
 	}
 	p.stats.count(KindMetadata, outcomeOf(cache), p.respond(w, r, e, rd, cache), name)
 	return true
+}
+
+// unheardOf is what is said of a package that does not exist, or not for its
+// reader.
+func unheardOf(w http.ResponseWriter, r *http.Request, name string) {
+	w.Header()["Cache-Status"] = cacheNegative
+	refuse(w, r, http.StatusNotFound, name+" was not found", 0)
 }
 
 // current returns the entry of f, refreshed as its age demands.

@@ -99,17 +99,14 @@ func (p *Proxy) readerOf(r *http.Request) Reader {
 	return p.anonymous
 }
 
-// hidden is what is said of a package that its reader does not see: the same as
-// of one that does not exist.
-func hidden(n composer.Name) error { return absence(n.String() + " was not found") }
-
-// audience adds to a variant what its reader sees of a package.
+// audience adds to a variant what its reader sees of a package. The error says
+// that it is nothing.
 func (v variant) audience(reader Reader, n composer.Name) (variant, error) {
 	if reader.Everything() {
 		return v, nil
 	}
 	if !reader.Sees(n) {
-		return v, hidden(n)
+		return v, absence(n.String() + " is hidden")
 	}
 	v.only = reader.Versions(n)
 	return v, nil
@@ -132,7 +129,7 @@ func (p *Proxy) readable(reader Reader, req composer.DistRequest) error {
 		return nil
 	}
 	if !reader.Sees(req.Name) {
-		return hidden(req.Name)
+		return noArchive(req)
 	}
 	only, bound := reader.Versions(req.Name), reader.World() != ""
 	if only == "" && !bound {
@@ -145,6 +142,9 @@ func (p *Proxy) readable(reader Reader, req composer.DistRequest) error {
 	refs = slices.DeleteFunc(refs, func(ref history.Reference) bool {
 		return !isCommit(composer.ReferenceKey(req.Reference)) && !sameVersion(ref, req.Version)
 	})
+	if len(refs) == 0 {
+		return noArchive(req)
+	}
 	if only != "" {
 		c, err := composer.ParseConstraint(only)
 		if err != nil {

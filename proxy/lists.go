@@ -153,15 +153,18 @@ func (p *Proxy) serveProviders(w http.ResponseWriter, r *http.Request, name stri
 // servePackage answers GET /packages/{vendor}/{name}.json.
 func (p *Proxy) servePackage(w http.ResponseWriter, r *http.Request, name string) {
 	n, err := composer.ParseName(name)
-	tmpl := p.endpointsFor(r.Context()).packages
-	if err != nil || p.o.Sources.Reserved(n) || tmpl == "" || !p.readerOf(r).Sees(n) {
+	if err != nil {
 		refuse(w, r, http.StatusNotFound, "Package not found", 0)
 		return
 	}
-	p.serveAnswer(w, r, question{
-		key: "package?" + n.String(), ttl: p.o.MetadataTTL, check: hasKey("package"),
-		url: strings.ReplaceAll(tmpl, "%package%", n.String()),
-	})
+	q := question{key: "package?" + n.String(), ttl: p.o.MetadataTTL, check: hasKey("package")}
+	tmpl := p.endpointsFor(r.Context()).packages
+	if tmpl == "" || p.o.Sources.Reserved(n) || !p.readerOf(r).Sees(n) {
+		p.fail(w, r, q.unanswered())
+		return
+	}
+	q.url = strings.ReplaceAll(tmpl, "%package%", n.String())
+	p.serveAnswer(w, r, q)
 }
 
 // serveSummary answers GET /lists/all/summary.json, the filter summary.

@@ -2,10 +2,13 @@ package proxy
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
+	"stasis/proxy/composer"
 	"stasis/proxy/upstream"
 )
 
@@ -24,7 +27,7 @@ const (
 // so it is answered at once and always with success (protocol 5.1, C63).
 func (p *Proxy) serveNotify(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, noticeSize))
-	if err == nil && p.o.NotifyUpstream {
+	if body = p.publicOf(body); err == nil && body != nil && p.o.NotifyUpstream {
 		select {
 		case p.notices <- notice{body, r.UserAgent()}:
 		default:
@@ -33,6 +36,33 @@ func (p *Proxy) serveNotify(w http.ResponseWriter, r *http.Request) {
 	w.Header()["Content-Type"] = headerJSON
 	w.WriteHeader(http.StatusCreated)
 	_, _ = io.WriteString(w, `{"status":"success"}`)
+}
+
+// publicOf leaves the downloads in a notification that concern the registry: no
+// private name is told to it. It returns nil when nothing is left.
+func (p *Proxy) publicOf(body []byte) []byte {
+	var told struct {
+		Downloads []json.RawMessage `json:"downloads"`
+	}
+	if json.Unmarshal(body, &told) != nil {
+		return nil
+	}
+	told.Downloads = slices.DeleteFunc(told.Downloads, func(raw json.RawMessage) bool {
+		var d struct {
+			Name string `json:"name"`
+		}
+		err := json.Unmarshal(raw, &d)
+		n, wrong := composer.ParseName(d.Name)
+		return err != nil || wrong != nil || p.o.Sources.Reserved(n)
+	})
+	if len(told.Downloads) == 0 {
+		return nil
+	}
+	body, err := json.Marshal(told)
+	if err != nil {
+		return nil
+	}
+	return body
 }
 
 // notifyLoop forwards notifications. Packagist counts only those with

@@ -29,6 +29,17 @@ func (p *Proxy) Register(e *echo.Echo) {
 	plain := func(h http.HandlerFunc) func(http.ResponseWriter, *http.Request, string) {
 		return func(w http.ResponseWriter, r *http.Request, _ string) { h(w, r) }
 	}
+	// What there is of the live registry only is not for who is bound to a world.
+	free := func(path string, h func(w http.ResponseWriter, r *http.Request, rest string)) {
+		get(path, func(w http.ResponseWriter, r *http.Request, rest string) {
+			if reader := p.readerOf(r); reader.World() != "" {
+				in, err := p.boundWorld(reader)
+				p.serveWorld(w, r, in, err, r.URL.Path[1:])
+				return
+			}
+			h(w, r, rest)
+		})
+	}
 	named := func(h func(http.ResponseWriter, *http.Request, string)) func(http.ResponseWriter, *http.Request, string) {
 		return func(w http.ResponseWriter, r *http.Request, rest string) {
 			name, ok := strings.CutSuffix(rest, ".json")
@@ -57,11 +68,11 @@ func (p *Proxy) Register(e *echo.Echo) {
 		p.enterWorld(w, r, in, err, rest)
 	})
 	get("/dist-proxy/*", p.serveDist)
-	get("/packages/list.json", plain(p.serveList))
-	get("/packages/*", named(p.servePackage))
-	get("/search.json", plain(p.serveSearch))
-	get("/providers/*", named(p.serveProviders))
-	get("/metadata/changes.json", plain(p.serveChanges))
+	free("/packages/list.json", plain(p.serveList))
+	free("/packages/*", named(p.servePackage))
+	free("/search.json", plain(p.serveSearch))
+	free("/providers/*", named(p.serveProviders))
+	free("/metadata/changes.json", plain(p.serveChanges))
 	get("/lists/all/summary.json", plain(p.serveSummary))
 	for _, path := range []string{"/api/security-advisories/", "/api/security-advisories"} {
 		add([]string{http.MethodGet, http.MethodHead, http.MethodPost}, path, plain(p.serveAdvisories))

@@ -46,7 +46,7 @@ func (p *Proxy) serveView(w http.ResponseWriter, r *http.Request, in world, file
 		return
 	}
 	if v, err = v.audience(p.readerOf(r), f.Name); err != nil {
-		p.fail(w, r, err)
+		p.hide(w, r, in, f.Name)
 		return
 	}
 	cache := cacheHit
@@ -59,9 +59,7 @@ func (p *Proxy) serveView(w http.ResponseWriter, r *http.Request, in world, file
 			return
 		}
 	}
-	for _, h := range e.view.headers {
-		w.Header()[h[0]] = []string{h[1]}
-	}
+	e.view.tell(w.Header())
 	if in.strict && e.view.binding.Fidelity != history.Exact && e.view.binding.Fidelity != history.Absent {
 		refuse(w, r, http.StatusConflict, fmt.Sprintf("%s at %s is %s, not exact, and this view is strict; it was recorded from %s on",
 			f, in.at.Format(time.RFC3339), e.view.binding.Fidelity, e.view.binding.ValidFrom.Format(time.RFC3339)), 0)
@@ -111,7 +109,6 @@ func (p *Proxy) look(ctx context.Context, in world, f composer.File, key string)
 		if err := p.lookSealed(ctx, vw); err != nil {
 			return nil, nil, err
 		}
-		vw.headers = append(vw.headers, [2]string{"X-Snapshot-Id", in.id.String()})
 	default:
 		b, err := p.bind(ctx, in.at, f)
 		if err != nil {
@@ -151,9 +148,25 @@ func (p *Proxy) lookSealed(ctx context.Context, vw *view) error {
 	case m.Options.Rest == snapshot.RestInstant:
 		vw.binding, err = p.bind(ctx, vw.in.at, vw.file)
 	default:
-		vw.binding = history.Binding{At: vw.in.at, Kind: history.AbsentDocument, Fidelity: history.Absent}
+		vw.binding = neverThere(vw.in)
 	}
 	return err
+}
+
+// neverThere is how a file looks that a world has nothing of.
+func neverThere(in world) history.Binding {
+	return history.Binding{At: in.at, Kind: history.AbsentDocument, Fidelity: history.Absent}
+}
+
+// hide answers a request for a package that its reader does not see: like one
+// for a package that nobody has heard of.
+func (p *Proxy) hide(w http.ResponseWriter, r *http.Request, in world, n composer.Name) {
+	if in.kind == dated || in.kind == sealed {
+		vw := view{in: in, binding: neverThere(in)}
+		vw.describe()
+		vw.tell(w.Header())
+	}
+	unheardOf(w, r, n.String())
 }
 
 // cooldownStep is how often a cooldown looks whether a version has come of age,
@@ -163,14 +176,23 @@ const cooldownStep = time.Minute
 // describe makes the headers that say what is known about a view.
 func (v *view) describe() {
 	b := v.binding
+	if v.in.kind == sealed {
+		v.headers = append(v.headers, [2]string{"X-Snapshot-Id", v.in.id.String()})
+	}
 	if !b.At.IsZero() {
 		v.headers = append(v.headers,
 			[2]string{"Memento-Datetime", b.At.UTC().Format(http.TimeFormat)},
 			[2]string{"X-Snapshot-Instant", b.At.UTC().Format(time.RFC3339)})
 	}
 	v.headers = append(v.headers, [2]string{"X-Snapshot-Fidelity", string(b.Fidelity)})
-	if !b.ValidFrom.IsZero() {
+	if !b.ValidFrom.IsZero() && b.Kind != history.AbsentDocument {
 		v.headers = append(v.headers, [2]string{"X-Snapshot-Known", b.ValidFrom.UTC().Format(time.RFC3339) + "/" + b.LastConfirmed.UTC().Format(time.RFC3339)})
+	}
+}
+
+func (v *view) tell(h http.Header) {
+	for _, line := range v.headers {
+		h[line[0]] = []string{line[1]}
 	}
 }
 
