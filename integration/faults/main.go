@@ -31,6 +31,7 @@ var proofs = []proof{
 	{"L2", "integration", []string{"TestHitsAreQuickAtAFixedRate"}},
 	{"L3", "integration", []string{"TestC40OneUpstreamRequestForManyClients"}},
 	{"L5", "integration", []string{"TestMemoryDoesNotGrowWithTheSizeOfArchives", "TestIdleConnectionsCostLittle"}},
+	{"L7", "integration", []string{"TestASoakOfMixedLoadWhileFaultsComeAndGo"}},
 	{"L8", "integration", []string{"TestAHungUpstreamDoesNotSlowHits"}},
 	{"F1", "integration", []string{"TestUpstreamDownInEveryWay"}},
 	{"F2", "integration", []string{"TestTransfersCutAnywhereLeaveNothingBehind"}},
