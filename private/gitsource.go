@@ -98,6 +98,9 @@ func (s *Service) publishReleases(ctx context.Context, src Source, repo *git.Rep
 	if err != nil {
 		return err
 	}
+	if err := s.fromMirror(n, repo.URL(), releases); err != nil {
+		return err
+	}
 	e := edition{pkg: pkg}
 	var old []Version // whose archives have moved on
 	var work []git.Release

@@ -227,7 +227,16 @@ func (s *Service) Release(ctx context.Context, n composer.Name) error {
 			return fmt.Errorf("release the name %s: %w", n, err)
 		}
 	}
+	made, err := list(s.store, mirrors, n.String())
+	if err != nil {
+		return err
+	}
 	err = s.store.Update(func(tx *store.Tx) error {
+		for _, m := range made {
+			if err := mirrors.Delete(tx, n.String(), m.URL, "/"+m.Path); err != nil {
+				return err
+			}
+		}
 		return errors.Join(packages.Delete(tx, n.String()), owners.Delete(tx, n.String()))
 	})
 	if err != nil {
@@ -249,16 +258,11 @@ func (s *Service) Readme(ctx context.Context, n composer.Name, version string) (
 	if err != nil {
 		return nil, err
 	}
-	src, err := s.source(p.Source)
-	if err != nil {
+	switch repo, rel, err := s.remake(ctx, p, v.Reference); {
+	case err == nil:
+		return readmeOf(ctx, repo, v, rel.Path)
+	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
-	}
-	if src.Type == Git {
-		repo, err := s.repository(src)
-		if err != nil {
-			return nil, err
-		}
-		return readmeOf(ctx, repo, v, p.Path)
 	}
 	return s.readmeInArchive(n, v)
 }

@@ -32,7 +32,8 @@ func parseLocalURL(url string) (n composer.Name, reference string, err error) {
 }
 
 // Open returns the archive of a dist URL of ours: the bytes that are kept, or,
-// for a commit of a repository that is no version any more, made anew.
+// for a commit of a repository that is no version any more, made anew, whether
+// or not there still is a source that reads the repository.
 func (s *Service) Open(ctx context.Context, url string) (io.ReadCloser, int64, error) {
 	n, reference, err := parseLocalURL(url)
 	if err != nil {
@@ -54,25 +55,11 @@ func (s *Service) Open(ctx context.Context, url string) (io.ReadCloser, int64, e
 			return nil, 0, fmt.Errorf("open the archive of %s %s: %w", n, v.Pretty, err)
 		}
 	}
-	src, err := s.source(p.Source)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && src.Type != Git {
-		return nil, 0, missingf("the archive of %s at %s is not kept any more; publish it again", n, reference)
-	}
+	repo, rel, err := s.remake(ctx, p, reference)
 	if err != nil {
 		return nil, 0, err
 	}
-	repo, err := s.repository(src)
-	if err != nil {
-		return nil, 0, err
-	}
-	folder := ""
-	if p.Path != "" {
-		folder = p.Path + "/"
-	}
-	if _, err := repo.File(ctx, reference, folder+"composer.json", maxManifest); errors.Is(err, fs.ErrNotExist) {
-		return nil, 0, missingf("the repository of %s has no commit %s, or no composer.json there", n, reference)
-	}
-	return s.zip(ctx, repo, git.Release{Package: n, Commit: reference, Path: p.Path})
+	return s.zip(ctx, repo, rel)
 }
 
 // maxManifest bounds a composer.json, in bytes.

@@ -132,7 +132,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	tidying := make(chan struct{})
 	go func() {
 		defer close(tidying)
-		maintain(ctx, cfg.Proxy.CleanupInterval, logger, p.Maintain, acts.Trim)
+		maintain(ctx, cfg.Proxy.CleanupInterval, logger, p.Maintain, acts.Trim, ours.Maintain)
 	}()
 
 	options := api.AccessOptions{

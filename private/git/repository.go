@@ -2,7 +2,6 @@ package git
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -43,22 +42,18 @@ func (g *Git) Open(url string, c Credentials) (*Repository, error) {
 	if c, err = checkCredentials(at, c); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte(at.String()))
-	dir := filepath.Join(g.o.Dir, hex.EncodeToString(sum[:16])+".git")
+	dir := g.mirrorOf(at)
 	return &Repository{git: g, at: at, credentials: c, dir: dir, lock: g.lock(dir)}, nil
+}
+
+// mirrorOf is the folder of a repository's mirror.
+func (g *Git) mirrorOf(at address) string {
+	sum := sha256.Sum256([]byte(at.String()))
+	return filepath.Join(g.o.Dir, hex.EncodeToString(sum[:16])+".git")
 }
 
 // URL is the address in its usual form. It holds no secret.
 func (r *Repository) URL() string { return r.at.String() }
-
-// Remove forgets the mirror.
-func (r *Repository) Remove(ctx context.Context) error {
-	if err := r.lock.Acquire(ctx, 1); err != nil {
-		return err
-	}
-	defer r.lock.Release(1)
-	return os.RemoveAll(r.dir)
-}
 
 // mirrored returns an error matching fs.ErrNotExist while there is no mirror.
 func (r *Repository) mirrored() error {

@@ -219,10 +219,11 @@ func TestSyncsAtTheSameTimeAgree(t *testing.T) {
 	}
 }
 
-func TestNothingIsThereBeforeTheFirstSyncAndAfterRemove(t *testing.T) {
+func TestNothingIsThereBeforeTheFirstSyncAndAfterPruning(t *testing.T) {
 	o := newOrigin(t)
 	c := o.commit("main", files{"composer.json": manifest()})
-	r := open(t, newGit(t), o.dir, git.Credentials{})
+	g := newGit(t)
+	r := open(t, g, o.dir, git.Credentials{})
 	none := func() {
 		t.Helper()
 		if _, err := r.Scan(t.Context(), nil); !errors.Is(err, fs.ErrNotExist) {
@@ -241,10 +242,53 @@ func TestNothingIsThereBeforeTheFirstSyncAndAfterRemove(t *testing.T) {
 	none()
 	synced(t, r)
 	scan(t, r)
-	if err := r.Remove(t.Context()); err != nil {
+	if err := g.Prune(t.Context(), func() ([]string, error) { return nil, nil }); err != nil {
 		t.Fatal(err)
 	}
 	none()
+}
+
+func TestMirrorsThatNothingNeedsAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	g := newGit(t, func(o *git.Options) { o.Dir = dir })
+	var mirrors [3]*git.Repository
+	for i := range mirrors {
+		o := newOrigin(t)
+		o.tag("v1.0.0", o.commit("main", files{"composer.json": manifest()}))
+		mirrors[i] = open(t, g, o.dir, git.Credentials{})
+		synced(t, mirrors[i])
+	}
+	left := func() int {
+		dirs, err := filepath.Glob(filepath.Join(dir, "*.git"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(dirs) - 1 // one is for all
+	}
+	asked := 0
+	// The second is added while others are being removed.
+	err := g.Prune(t.Context(), func() ([]string, error) {
+		if asked++; asked == 1 {
+			return []string{mirrors[0].URL()}, nil
+		}
+		return []string{mirrors[0].URL(), mirrors[1].URL()}, nil
+	})
+	if err != nil || left() != 2 {
+		t.Errorf("%d mirrors are left, want 2: %v", left(), err)
+	}
+	for i, r := range mirrors[:2] {
+		if got := len(scan(t, r).Releases); got == 0 {
+			t.Errorf("mirror %d has nothing any more", i)
+		}
+	}
+	if _, err := mirrors[2].Scan(t.Context(), nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the third: %v", err)
+	}
+	failing := errors.New("the store is closed")
+	if err := g.Prune(t.Context(), func() ([]string, error) { return nil, failing }); !errors.Is(err, failing) || left() != 2 {
+		t.Errorf("not knowing what is needed: %v, %d mirrors are left", err, left())
+	}
+	synced(t, mirrors[2])
 }
 
 func TestNewSaysWhatIsWrongWithGit(t *testing.T) {
