@@ -4,7 +4,7 @@ GO ?= go
 VERSION ?=
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint faults fuzz integration bench settings image clean
+.PHONY: build test race lint faults fuzz integration bench microbench settings image clean
 
 build: ## the program, as it is released
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o stasis ./cmd/stasis
@@ -24,7 +24,14 @@ fuzz: ## every fuzz target for FUZZTIME
 integration: ## the built program with real Composer, which must be installed
 	STASIS_REQUIRE_COMPOSER=1 $(GO) test -count=1 ./integration/...
 
-bench: ## benchmarks
+# docs/benchmarks.md has everything but growth; chosen parts go to a page of their own.
+comma := ,
+BENCH_PAGE = docs/benchmarks$(if $(PARTS),-$(subst $(comma),-,$(PARTS))).md
+
+bench: ## Stasis beside nginx and bare net/http, to docs/benchmarks.md; PARTS=growth for docs/benchmarks-growth.md
+	$(GO) run ./integration/bench -out $(BENCH_PAGE) $(if $(PARTS),-parts $(PARTS)) $(BENCH)
+
+microbench: ## the benchmarks beside the code that they measure
 	$(GO) test -run '^$$' -bench . ./...
 
 settings: ## the settings tables in README.md and docs/configuration.md, from config/config.go

@@ -36,6 +36,8 @@ var mayKnow = map[string][]string{
 	"proxy/upstream":   {},
 	"store":            {"store"},
 	"integration":      {"integration"},
+	// It fills data folders that are too large to be filled by requests.
+	"integration/bench": {"integration", "proxy/composer", "proxy/history", "store"},
 }
 
 // Where each library may be used, as folders or files. Who else needs it asks the package there.

@@ -64,8 +64,7 @@ next:
 // bench is one run.
 type bench struct {
 	options
-	dir   string // of this run, removed at its end
-	slice string // the real slice of the registry
+	dir string // of this run, removed at its end
 }
 
 // serverCore and clientCore are where "per core" measurements put the two sides.
@@ -112,20 +111,29 @@ func measure(ctx context.Context, o options, selected []part) (*report, error) {
 
 // require looks for everything that the measurements need.
 func (b *bench) require() error {
-	var missing []string
-	for _, tool := range []string{"nginx", "wrk", "composer", "php", "taskset"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing = append(missing, tool)
-		}
+	if missing := missingTools(); len(missing) > 0 {
+		return fmt.Errorf("these are needed and not installed: %s (on Debian: apt-get install composer nginx-light php-cli unzip wrk)", strings.Join(missing, ", "))
 	}
-	if len(missing) > 0 {
-		return fmt.Errorf("these are needed and not installed: %s (on Debian: sh .ci/packages)", strings.Join(missing, ", "))
+	if b.slice != "" {
+		return nil
 	}
 	var ok bool
 	if b.slice, ok = standin.SliceDir(); !ok {
 		return errors.New("the real slice of the registry (../shared/packagist) is not beside the repository; its documents and archives are what is served")
 	}
 	return nil
+}
+
+func missingTools() (missing []string) {
+	if _, err := findNginx(); err != nil {
+		missing = append(missing, "nginx")
+	}
+	for _, tool := range []string{"wrk", "composer", "php", "taskset"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			missing = append(missing, tool)
+		}
+	}
+	return missing
 }
 
 // build makes the program as it is released.

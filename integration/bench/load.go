@@ -124,8 +124,11 @@ func (l *loader) drive() (latencies, error) {
 				}
 				return
 			}
-			for n := i; time.Now().Before(end); n += len(clients) {
+			for n := i; ; n += len(clients) { // at least once
 				c.ask(due{n, time.Now()})
+				if !time.Now().Before(end) {
+					return
+				}
 			}
 		})
 	}

@@ -11,10 +11,11 @@ import (
 
 // describeMachine says what the figures were measured on.
 func describeMachine(ctx context.Context) []string {
+	nginx, _ := findNginx()
 	out := []string{
 		fmt.Sprintf("%s, %d cores, %s", field("/proc/cpuinfo", "model name"), runtime.NumCPU(), field("/proc/meminfo", "MemTotal")),
 		fmt.Sprintf("%s, kernel %s, %s", strings.Trim(field("/etc/os-release", "PRETTY_NAME"), `"`), firstLine(ctx, "uname", "-r"), runtime.Version()),
-		fmt.Sprintf("%s; %s; %s", firstLine(ctx, "nginx", "-v"), firstLine(ctx, "composer", "--version", "--no-ansi"), firstLine(ctx, "php", "--version")),
+		fmt.Sprintf("%s; %s; %s", firstLine(ctx, nginx, "-v"), firstLine(ctx, "composer", "--version", "--no-ansi"), firstLine(ctx, "php", "--version")),
 	}
 	if commit := firstLine(ctx, "git", "rev-parse", "--short", "HEAD"); commit != "" {
 		out = append(out, "Stasis at commit "+commit)

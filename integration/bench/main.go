@@ -33,6 +33,7 @@ func run(args []string) int {
 	flags.DurationVar(&o.each, "each", o.each, "how long one measurement of a rate lasts")
 	flags.DurationVar(&o.limit, "limit", o.limit, "when to give up")
 	flags.StringVar(&o.binary, "binary", "", "the program to measure; without it, it is built")
+	flags.StringVar(&o.slice, "slice", "", "the real slice of the registry; without it, ../shared/packagist beside the repository")
 	flags.StringVar(&o.scratch, "scratch", "", "where to put temporary data; without it, the system's folder for that")
 	flags.StringVar(&o.out, "out", "", "the document to write, and beside it the figures of every round as .csv; without it, standard output")
 	if err := flags.Parse(args); err != nil {
@@ -65,6 +66,7 @@ type options struct {
 	each    time.Duration
 	limit   time.Duration
 	binary  string
+	slice   string
 	scratch string
 	out     string
 	command string
@@ -76,22 +78,17 @@ type scale struct {
 	largest      int64    // bytes of the largest archive
 	applications []string // the real projects
 	jobs         int      // CI jobs at once
+	jobsOf       string   // the application they install
 	delay        time.Duration
 	starts       []fill // data folders to start with
-	growth       []fill
-}
-
-// fill is how much a data folder holds.
-type fill struct {
-	packages, archives int
-	archiveBytes       int64 // of all archives together
+	growth       []int  // packages, each with an archive
 }
 
 var full = options{
-	rounds: 5, each: 3 * time.Second, limit: 25 * time.Minute,
+	rounds: 5, each: 3 * time.Second, limit: time.Hour,
 	scale: scale{
-		largest: 200 << 20, applications: []string{"laravel-app", "symfony-app", "library"}, jobs: 20, delay: 50 * time.Millisecond,
-		starts: []fill{{20_000, 5_000, 5 << 30}, {350_000, 100_000, 2 << 30}},
-		growth: []fill{{10, 10, 10 << 20}, {100, 100, 100 << 20}, {1000, 1000, 1 << 30}, {10_000, 10_000, 5 << 30}, {100_000, 50_000, 20 << 30}},
+		largest: 200 << 20, applications: []string{"laravel-app", "symfony-app", "library"}, jobs: 20, jobsOf: "library", delay: 50 * time.Millisecond,
+		starts: []fill{{packages: 20_000, archives: 50_000}, {packages: 350_000, archives: 100_000, small: true}},
+		growth: []int{10, 100, 1000, 10_000, 100_000},
 	},
 }

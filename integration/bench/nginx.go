@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"text/template"
@@ -94,13 +95,25 @@ func (b *bench) nginx(ctx context.Context, core int, upstream, mirror, static st
 	if err := os.WriteFile(file, config.Bytes(), 0o644); err != nil {
 		return nil, err
 	}
-	p, err := b.spawn("nginx", core, nil, "nginx", "-c", file, "-p", dir)
+	program, err := findNginx()
+	if err != nil {
+		return nil, err
+	}
+	p, err := b.spawn("nginx", core, nil, program, "-c", file, "-p", dir)
 	if err != nil {
 		return nil, err
 	}
 	p.url = "http://127.0.0.1:" + static
 	n := &nginx{process: p, mirror: mirror, static: p.url, cache: "http://127.0.0.1:" + cache, access: filepath.Join(dir, "access.log")}
 	return n, p.await(ctx, "/")
+}
+
+// findNginx looks where Debian puts it, too, which is in root's path alone.
+func findNginx() (string, error) {
+	if path, err := exec.LookPath("nginx"); err == nil {
+		return path, nil
+	}
+	return exec.LookPath("/usr/sbin/nginx")
 }
 
 func (n *nginx) quiet() error { return os.Truncate(n.access, 0) }

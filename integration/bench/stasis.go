@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 )
 
@@ -40,6 +41,9 @@ func (b *bench) stasis(ctx context.Context, core int, upstream, data string, set
 	p.url = "http://127.0.0.1:" + port
 	return &stasis{p, data}, p.await(ctx, "/readyz")
 }
+
+// discard stops it and removes its data folder.
+func (s *stasis) discard() error { return errors.Join(s.stop(), os.RemoveAll(s.data)) }
 
 // answered lists the paths that the access log tells were answered with 200.
 func (s *stasis) answered() ([]string, error) {
