@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 )
 
 // bareMain serves, with net/http and nothing else, the ready bytes and headers
@@ -68,7 +69,9 @@ func serveBare(args []string) error {
 	if err != nil {
 		return err
 	}
-	return (&http.Server{Handler: handler, ErrorLog: log.Default()}).Serve(ln)
+	// The timeouts of Stasis, because deadlines are set for every request.
+	server := &http.Server{Handler: handler, ErrorLog: log.Default(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10}
+	return server.Serve(ln)
 }
 
 // bare starts the bare handler for paths of s.

@@ -65,11 +65,25 @@ func growth(ctx context.Context, b *bench, s *section) (err error) {
 			return fmt.Errorf("%d packages: %w", n, err)
 		}
 	}
+	for _, n := range bends {
+		s.note("%s", n)
+	}
 	s.plot("Latency at a fixed arrival rate", "growth-latency.svg", "ms", g.table, hotP50, hotP99, archiveP50, archiveP99)
 	s.plot("Resident memory", "growth-memory.svg", "MB", g.table, resident)
 	s.plot("Garbage collection", "growth-gc.svg", "% of CPU", g.table, fillGC, serveGC)
 	s.plot("Disk", "growth-disk.svg", "bytes per byte held", g.table, written, occupied)
 	return nil
+}
+
+// bends are what bends the curves, and what is done about it.
+var bends = []string{
+	"Metadata: as long as all that is asked for fits into `PROXY_HOT_SIZE` (128 MiB), answers are ready bytes. Beyond that a document is read from the database, decompressed, rewritten and compressed anew, which is what bends the curve. " +
+		"Only the encoding that is asked for is made, and the plain body is not kept beside it, so that about ten times as many documents fit.",
+	"Archives: small ones that are asked for often are sent from memory, the others from the log of the database where they lie, by the kernel where their chunks were checked before. Their number does not matter.",
+	"Memory is what ready answers may take, the database's own caches and logs in memory, and about 250 bytes for each archive; so it levels off with the first and then grows with the last. " +
+		"The collector is told a limit for the heap, so that its share falls when the heap is large.",
+	"Disk: documents are compressed, while each version has a record of its own that says where its archive was to be had and when; with few packages the logs that are reserved ahead are most of it.",
+	"Written: everything goes into a log first and into tables later, and tables are merged as they grow in number. Archives are written once and never merged, so that the ratio stays small however many there are.",
 }
 
 // grower is one Stasis and what was brought into it.
