@@ -108,6 +108,10 @@ type route struct {
 	change string
 }
 
+// VersionPaths is where the paths begin that may end with a version. That of a branch may have slashes, as they are or
+// escaped: the router gives the rest of a path to its last parameter.
+const VersionPaths = "/api/v1/packages/"
+
 var routes = []route{
 	{http.MethodGet, "/api/v1/packages", (*management).listPackages, ""},
 	{http.MethodPost, "/api/v1/packages", (*management).addPackage, "package.add"},

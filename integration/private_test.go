@@ -247,6 +247,24 @@ func TestPrivatePackagesFromTheCommandLine(t *testing.T) {
 	expect([]string{"Example Ltd"}, "customer", "create", "Example Ltd", "--packages", "acme-corp/*")
 	expect([]string{"Example Ltd", "active", "acme-corp/*"}, "customer", "list")
 	expect([]string{"token.create", "package.yank", "acme-corp/billing", "ok"}, "audit")
+	// Branches may have slashes in their names.
+	r.git("branch", "feature/deep/er")
+	expect([]string{"1 published"}, "package", "sync", "acme-corp/billing")
+	expect([]string{"dev-feature/deep/er"}, "package", "show", "acme-corp/billing")
+	expect([]string{"is yanked"}, "package", "yank", "acme-corp/billing", "dev-feature/deep/er", "--reason", "unfinished")
+	expect([]string{"is visible"}, "package", "unyank", "acme-corp/billing", "dev-feature/deep/er")
+	expect([]string{"dev-feature/deep/er"}, "package", "deprecate", "acme-corp/billing", "dev-feature/deep/er")
+	for _, version := range []string{"dev-feature/deep/er", "dev-feature%2Fdeep%2fer"} {
+		r := d.do(http.MethodGet, "/api/v1/packages/acme-corp/billing/download/"+version, nil, "Authorization", "Bearer "+adminToken)
+		if to := r.Header.Get("Location"); r.StatusCode != http.StatusTemporaryRedirect || d.get(to, "Authorization", "Bearer "+adminToken).StatusCode != http.StatusOK {
+			t.Errorf("download %s: %d %q %.300s", version, r.StatusCode, to, r.body)
+		}
+	}
+	for _, path := range []string{"/api/v1/packages/acme-corp%2Fbilling", "/api/v1/packages/acme-corp/billing/download/..%2f..%2fbilling", "/p2/acme-corp%2Fbilling.json"} {
+		if r := d.do(http.MethodGet, path, nil, "Authorization", "Bearer "+adminToken); r.StatusCode/100 != 4 {
+			t.Errorf("%s: %d, want a refusal", path, r.StatusCode)
+		}
+	}
 	config := filepath.Join(t.TempDir(), "satis.json")
 	other := newRepository(t)
 	other.commit("composer.json", `{"name":"other-corp/other"}`)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -90,8 +91,9 @@ func notFound(w http.ResponseWriter, r *http.Request) {
 
 // Canonical refuses paths that two readers could understand differently, and
 // takes off the path of the external URL where a reverse proxy left it on. It
-// wraps everything that routes by path.
-func Canonical(base string, next http.Handler) http.Handler {
+// wraps everything that routes by path. Below the given beginnings of paths, an
+// escaped slash belongs to a name, such as that of a branch.
+func Canonical(base string, next http.Handler, slashes ...string) http.Handler {
 	prefix := ""
 	if u, err := url.Parse(base); err == nil {
 		prefix = strings.TrimRight(u.Path, "/")
@@ -106,7 +108,7 @@ func Canonical(base string, next http.Handler) http.Handler {
 				r = &r2
 			}
 		}
-		if !canonical(r.URL) {
+		if !canonical(r.URL, slashes) {
 			refuse(w, r, http.StatusBadRequest, "this path is not written in its canonical form", 0)
 			return
 		}
@@ -115,8 +117,9 @@ func Canonical(base string, next http.Handler) http.Handler {
 }
 
 // canonical reports whether a path has one reading: no empty, "." or ".."
-// segments, no control characters or backslashes, and no escaped slash.
-func canonical(u *url.URL) bool {
+// segments, no control characters or backslashes, and no escaped slash where
+// those mean nothing.
+func canonical(u *url.URL, slashes []string) bool {
 	path := u.Path
 	if path == "" || path[0] != '/' || u.Host != "" {
 		return false
@@ -135,7 +138,8 @@ func canonical(u *url.URL) bool {
 	}
 	if u.RawPath != "" {
 		raw := strings.ToLower(u.RawPath)
-		return !strings.Contains(raw, "%2f") && !strings.Contains(raw, "%5c") && !strings.Contains(raw, "%00")
+		named := slices.ContainsFunc(slashes, func(prefix string) bool { return strings.HasPrefix(raw, prefix) })
+		return (named || !strings.Contains(raw, "%2f")) && !strings.Contains(raw, "%5c") && !strings.Contains(raw, "%00")
 	}
 	return true
 }

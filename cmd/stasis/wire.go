@@ -143,7 +143,7 @@ func buildHandler(ctx context.Context, cfg config.Config, logger *slog.Logger, a
 	if logger.Enabled(ctx, slog.LevelInfo) {
 		options.Lines = lines.Lossy()
 	}
-	handler := api.AccessLog(proxy.Canonical(cfg.Server.BaseURL, e), options)
+	handler := api.AccessLog(proxy.Canonical(cfg.Server.BaseURL, e, api.VersionPaths), options)
 	return handler, closer(func() error {
 		<-tidying
 		return errors.Join(ours.Close(), p.Close(), doors.Close(), st.Close(), lines.Close())
