@@ -70,7 +70,7 @@ func (a *authenticator) member(role access.Role, r *http.Request) (*access.Reade
 		a.failures.WithLabelValues("forbidden").Inc()
 		return nil, &failure{status: http.StatusForbidden, code: CodeForbidden, message: "This cannot be asked for on behalf of another site."}
 	}
-	if r.Header.Get("Authorization") == "" {
+	if r.Header.Get("Authorization") == "" && r.Header.Get(access.TokenHeader) == "" {
 		return nil, a.challenge("missing", "This needs a token of the role "+string(role)+", as bearer or as the password of Basic authentication.")
 	}
 	reader, err := a.access.Admit(r)

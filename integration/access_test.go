@@ -84,11 +84,11 @@ func (a actor) sees(name string) bool {
 // expected is the status of a refusal, or 0 for somebody whom the rule lets in.
 func (a actor) expected(n need, name string) int {
 	wants := map[need]string{admins: "admin", uploaders: "developer", hooks: "webhook", readers: "read"}
-	basic := strings.HasPrefix(a.header, "Basic ")
+	bearer := strings.HasPrefix(a.header, "Bearer ")
 	switch {
 	case n == open:
 		return 0
-	case n == signed, n == admins && basic:
+	case n == signed, n == admins && !bearer:
 		return http.StatusUnauthorized
 	case a.refused != 0:
 		return a.refused
@@ -121,7 +121,9 @@ func (m *matrix) ask(a actor, method, path string, body []byte, header ...string
 	m.turn++
 	from := fmt.Sprintf("10.%d.%d.%d", m.turn>>16&255, m.turn>>8&255, m.turn&255)
 	header = append(header, "X-Forwarded-For", from)
-	if a.header != "" {
+	if name, value, custom := strings.Cut(a.header, ": "); custom {
+		header = append(header, name, value)
+	} else if a.header != "" {
 		header = append(header, "Authorization", a.header)
 	}
 	return m.do(method, path, body, header...)
@@ -188,13 +190,16 @@ func newMatrix(t *testing.T) *matrix {
 
 	m.actors = []actor{
 		{name: "wrong token", header: bearer("stasis-guessed"), refused: 401},
+		{name: "wrong token in a header of its own", header: "X-Stasis-Token: stasis-guessed", refused: 401},
 		{name: "broken header", header: "Digest x", refused: 401},
 		{name: "administrator of the configuration", header: bearer(adminToken), role: "admin"},
 		{name: "administrator, as Basic", header: basic(adminToken), role: "admin"},
 		{name: "admin", header: bearer(token("admin", nil)), role: "admin"},
 		{name: "developer", header: basic(token("developer", nil)), role: "developer"},
+		{name: "developer, in a header of its own", header: "X-Stasis-Token: " + token("developer", nil), role: "developer"},
 		{name: "developer of own packages", header: bearer(token("developer", own)), role: "developer", pattern: "own-corp/*"},
 		{name: "read", header: basic(token("read", nil)), role: "read"},
+		{name: "read, in a header of its own", header: "X-Stasis-Token: " + token("read", nil), role: "read"},
 		{name: "webhook", header: bearer(token("webhook", nil)), role: "webhook"},
 		{name: "webhook of own packages", header: basic(token("webhook", own)), role: "webhook", pattern: "own-corp/*"},
 		{name: "read own packages", header: basic(token("read", own)), role: "read", pattern: "own-corp/*"},

@@ -15,8 +15,8 @@ import (
 var (
 	headerJSON = []string{"application/json"}
 	// A user name can choose a world, and a token what is seen.
-	headerVary          = []string{"Accept-Encoding, Authorization"}
-	headerAuthorization = []string{"Authorization"}
+	headerVary          = []string{"Accept-Encoding, Authorization, X-Stasis-Token"}
+	headerAuthorization = []string{"Authorization, X-Stasis-Token"}
 	headerNoCache       = []string{"no-cache"}
 	headerPrivate       = []string{"private, no-cache"}
 	headerNoStore       = []string{"no-store"}

@@ -16,12 +16,27 @@ import (
 // maxPresented bounds what is hashed for a stranger, in bytes.
 const maxPresented = 1024
 
-// Admit says who sent a request. The token comes as Basic password, whatever the user name, or as Bearer token; also
-// as Basic user name with the password empty or "x-oauth-basic". User names that choose a world, snapshot=… and
+// TokenHeader is where a token may stand by itself, for clients that are told which header to send, such as Composer 2.9
+// by the custom-headers of its auth.json. What Authorization says counts for more.
+const TokenHeader = "X-Stasis-Token"
+
+// credentials is what a request says about its sender, as an Authorization header says it.
+func credentials(h http.Header) string {
+	if header := h.Get("Authorization"); header != "" {
+		return header
+	}
+	if token := h.Get(TokenHeader); token != "" {
+		return "Bearer " + token
+	}
+	return ""
+}
+
+// Admit says who sent a request. The token comes as Basic password, whatever the user name, as Bearer token, or in
+// TokenHeader; also as Basic user name with the password empty or "x-oauth-basic". User names that choose a world, snapshot=… and
 // cooldown=…, have any password, which counts as a token if it begins like one. An error that is a *Denied is the
 // answer; any other means that it cannot be told, because the request ended.
 func (a *Access) Admit(r *http.Request) (*Reader, error) {
-	header := r.Header.Get("Authorization")
+	header := credentials(r.Header)
 	if header == "" {
 		return a.visitor()
 	}
