@@ -280,11 +280,17 @@ func TestPrivatePackagesFromTheCommandLine(t *testing.T) {
 func TestATokenIsBoundToAView(t *testing.T) {
 	s, d := pair(t, revalidating...)
 	releases := past(s)
+	// A registry that does not say when a release was published, only of when its commit is.
+	undated := dated("acme/c", "1.0.0", "2024-03-01T12:00:00Z")
+	undated.Extra = nil
+	for what, release := range publish(s, undated) {
+		releases[what] = release
+	}
 	token := d.token(map[string]any{"name": "release build", "role": "read", "view": "snapshot/" + spring})
 	c := client(t, d.url)
 	c.authorize(d, token)
-	dir := c.locked(requiring("acme/a", "^1.0"))
-	expectLocked(t, "bound to "+spring, dir, "acme/a 1.0.0", "acme/b 1.0.0")
+	dir := c.locked(requiring("acme/a", "^1.0", "acme/c", "^1.0"))
+	expectLocked(t, "bound to "+spring, dir, "acme/a 1.0.0", "acme/b 1.0.0", "acme/c 1.0.0")
 	free := client(t, d.url)
 	expectLocked(t, "not bound", free.locked(requiring("acme/a", "^1.0")), "acme/a 1.1.0", "acme/b 1.1.0")
 

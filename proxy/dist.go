@@ -53,7 +53,7 @@ func (p *Proxy) serveDist(w http.ResponseWriter, r *http.Request, rest string) {
 	if strings.HasPrefix(req.Type, "tar") || strings.HasPrefix(req.Type, "t") && len(req.Type) < 5 {
 		req.Type = "tar" // whatever kind of tar the extension names
 	}
-	if err := p.readable(p.readerOf(r), req); err != nil {
+	if err := p.readable(r.Context(), p.readerOf(r), req); err != nil {
 		p.fail(w, r, err)
 		return
 	}

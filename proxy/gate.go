@@ -124,7 +124,7 @@ func matchingOnly(doc *composer.Document, constraint string) (*composer.Document
 // readable reports, as an error, why a reader may not have an archive. What it
 // may have is told by what is recorded of the reference, not by the version in
 // the address, which the reader chose.
-func (p *Proxy) readable(reader Reader, req composer.DistRequest) error {
+func (p *Proxy) readable(ctx context.Context, reader Reader, req composer.DistRequest) error {
 	if reader.Everything() {
 		return nil
 	}
@@ -174,10 +174,45 @@ func (p *Proxy) readable(reader Reader, req composer.DistRequest) error {
 		}
 		return err
 	}
-	if !slices.ContainsFunc(refs, func(ref history.Reference) bool { return existedAt(ref, in.at) }) {
+	if slices.ContainsFunc(refs, func(ref history.Reference) bool { return existedAt(ref, in.at) }) {
+		return nil
+	}
+	// A document may have been current before we saw it, and so its versions.
+	offered, err := p.offered(ctx, in, req)
+	if err != nil {
+		return err
+	}
+	if !offered {
 		return absence(fmt.Sprintf("this archive of %s is younger than %s, where this access token sees the registry", req.Name, in.at.Format(time.RFC3339)))
 	}
 	return nil
+}
+
+// offered reports whether the documents of a world announce an archive.
+func (p *Proxy) offered(ctx context.Context, in world, req composer.DistRequest) (bool, error) {
+	for _, f := range filesOf(req.Name) {
+		e, _, err := p.look(ctx, in, f, in.prefix()+" "+f.String())
+		if err != nil {
+			return false, err
+		}
+		if !e.state.Load().Present() {
+			continue
+		}
+		doc, err := p.contentOf(e.view)
+		if err != nil {
+			return false, err
+		}
+		all, err := doc.Index()
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(all, func(v composer.Version) bool {
+			return v.Dist != nil && composer.ReferenceKey(v.Dist.Reference) == composer.ReferenceKey(req.Reference)
+		}) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // existedAt reports whether a reference was published by an instant, as far as
