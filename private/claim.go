@@ -21,7 +21,7 @@ func (s *Service) claim(src Source, n composer.Name) (Package, map[string]Versio
 	}
 	if ok && p.Source != src.ID {
 		other, err := s.source(p.Source)
-		if err == nil && !before(src, other) {
+		if err == nil && compareSources(src, other) > 0 {
 			return p, nil, fmt.Errorf("%s %w, %q, which is asked first", n, errNotMine, other.Name)
 		}
 	}
@@ -52,36 +52,22 @@ func (s *Service) mayProvide(src Source, n composer.Name) error {
 	if !names.Empty() && !names.Has(n) {
 		return fmt.Errorf("%s does not match the packages this source may provide: %w", n, errNotMine)
 	}
-	all, err := list(s.store, sources)
-	if err != nil {
-		return err
-	}
+	r := s.routes.Load()
 	own := names.Exclusive().Has(n)
-	for _, other := range all {
-		theirs, err := ParseNames(other.Packages)
-		if err != nil {
-			return err
-		}
-		if other.ID == src.ID || !theirs.Exclusive().Has(n) {
+	for _, other := range r.sources {
+		if other.ID == src.ID || !other.exclusive.Has(n) {
 			continue
 		}
-		if !own || before(other, src) {
+		if !own || compareSources(other.Source, src) < 0 {
 			return fmt.Errorf("%s %w, %q, to which its name is reserved", n, errNotMine, other.Name)
 		}
 	}
-	if found := s.routes.Load().owners[n]; found != "" {
-		if other, err := s.source(found); err == nil && !before(src, other) {
+	if found := r.owners[n]; found != "" {
+		if other, err := s.source(found); err == nil && compareSources(src, other) > 0 {
 			return fmt.Errorf("%s %w, the Composer repository %q", n, errNotMine, other.Name)
 		}
 	}
 	return nil
-}
-
-// before reports whether a source is asked before another.
-func before(a, b Source) bool {
-	both := []Source{b, a}
-	inOrder(both)
-	return both[0].ID == a.ID
 }
 
 // packagesOf lists the packages that come from a source.

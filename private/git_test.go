@@ -163,6 +163,55 @@ func TestAMonorepoHasSeveralPackages(t *testing.T) {
 	}
 }
 
+// TestAPushToAMonorepoMovesWhatItChanges, and a package that it does not touch keeps its reference, time and archive.
+func TestAPushToAMonorepoMovesWhatItChanges(t *testing.T) {
+	w := newWorld(t)
+	r := newRepo(t)
+	first := r.commit("packages/a/composer.json", manifest("acme/a", ""), "packages/b/composer.json", manifest("acme/b", ""), "packages/b/tests/t.php", "<?php")
+	src, _ := w.add(private.Source{Type: private.Git, URL: r.dir, Paths: []string{"packages/*"}})
+	references := func(what string, a, b string) {
+		t.Helper()
+		for n, want := range map[string]string{"acme/a": a, "acme/b": b} {
+			v := w.versions(n + "~dev")["dev-main"]
+			if v.Dist.Reference != want {
+				t.Errorf("%s: %s is at %s, want %s", what, n, v.Dist.Reference, want)
+			}
+			if status, body := w.download(n, v); status != http.StatusOK || !strings.Contains(string(body), want[:12]) {
+				t.Errorf("%s: the archive of %s: status %d", what, n, status)
+			}
+		}
+	}
+	references("at first", first, first)
+	second := r.commit("packages/a/new.php", "<?php")
+	if run := w.sync(src.ID); run.Counts.Published != 1 {
+		t.Errorf("a push to one of two packages: %+v", run)
+	}
+	references("after a push to a", second, first)
+	r.commit("README.md", "all")
+	if run := w.sync(src.ID); run.Result != "unchanged" {
+		t.Errorf("a push to none: %+v", run)
+	}
+	references("after a push to none", second, first)
+	third := r.commit(".gitattributes", "tests export-ignore\n")
+	w.sync(src.ID)
+	references("after new attributes", third, third)
+	r.git("mv", "packages/b", "packages/c")
+	fourth := r.commit()
+	w.sync(src.ID)
+	references("after a move", third, fourth)
+	fifth := r.commit("packages/a/new.php", "<?php // changed", "packages/c/composer.json", manifest("acme/b", `,"type":"library"`))
+	w.sync(src.ID)
+	references("after a push to both", fifth, fifth)
+	// A tag names its commit, whatever changed.
+	sixth := r.commit("README.md", "more")
+	r.git("tag", "1.0.0")
+	w.sync(src.ID)
+	references("after a tag", fifth, fifth)
+	if got := w.versions("acme/a")["1.0.0"].Dist.Reference; got != sixth {
+		t.Errorf("the tag is at %s, want %s", got, sixth)
+	}
+}
+
 func TestASourceThatFailsTakesNothingAway(t *testing.T) {
 	w := newWorld(t)
 	r := newRepo(t)

@@ -110,6 +110,9 @@ func (s *Service) publishReleases(ctx context.Context, src Source, repo *git.Rep
 		r.Counts.Found++
 		seen[rel.Normalized] = true
 		was, had := held[rel.Normalized]
+		if had {
+			rel = stayed(src, rel, was)
+		}
 		if !had || was.Reference != rel.Commit || was.Pretty != rel.Pretty || was.Digest.IsZero() {
 			work = append(work, rel)
 			continue
@@ -173,6 +176,22 @@ func (s *Service) publishReleases(ctx context.Context, src Source, repo *git.Rep
 	return s.letGo(n, old)
 }
 
+// stayed is a release as it was published, if only other folders of its repository changed since: a push to a monorepo
+// moves the packages that it changes, and their lock files, and no others. Where clients may clone the repository they
+// have to find the commit on the branch, so there every release moves.
+func stayed(src Source, rel git.Release, was Version) git.Release {
+	if rel.State == "" || rel.State != was.State || !composer.IsDev(rel.Normalized) || src.IncludeSource ||
+		rel.Ref != was.Ref || rel.Pretty != was.Pretty || rel.Default != was.Default {
+		return rel
+	}
+	var manifest composer.Object
+	if err := manifest.UnmarshalJSON(was.Manifest); err != nil {
+		return rel
+	}
+	rel.Commit, rel.Time, rel.Manifest = was.Reference, was.Time, manifest
+	return rel
+}
+
 // describe makes the version of a release. What an operator said about it, and
 // the archive, stay those of the version that was there.
 func (s *Service) describe(src Source, rel git.Release, was Version) Version {
@@ -181,7 +200,7 @@ func (s *Service) describe(src Source, rel git.Release, was Version) Version {
 	if err != nil {
 		manifest = []byte("{}") // it was read as JSON
 	}
-	v.Pretty, v.Normalized, v.Ref, v.Time, v.Default, v.Manifest = rel.Pretty, rel.Normalized, rel.Ref, rel.Time.UTC(), rel.Default, manifest
+	v.Pretty, v.Normalized, v.Ref, v.State, v.Time, v.Default, v.Manifest = rel.Pretty, rel.Normalized, rel.Ref, rel.State, rel.Time.UTC(), rel.Default, manifest
 	if v.SourceURL = ""; src.IncludeSource {
 		v.SourceURL = src.URL
 	}

@@ -61,6 +61,8 @@ type Version struct {
 	Size      int64        `json:"size,omitempty"`
 	// Ref is where it was found, such as refs/tags/v1.0 or a file name.
 	Ref string `json:"ref,omitempty"`
+	// State is that of the folder the version is in, for a package that shares its repository.
+	State string `json:"state,omitempty"`
 	// Time is that of the commit.
 	Time time.Time `json:"time,omitzero"`
 	// PublishedAt is when this reference was first seen as the version.

@@ -42,8 +42,11 @@ func (s *Service) forgetRemote(id string) {
 // openRemotes lets requests for archives carry the credentials of their
 // sources, also before a source is first asked for a package.
 func (s *Service) openRemotes() {
-	for _, src := range s.routes.Load().remotes {
-		if _, err := s.remote(src); err != nil {
+	for _, src := range s.routes.Load().sources {
+		if src.Type != Composer {
+			continue
+		}
+		if _, err := s.remote(src.Source); err != nil {
 			s.log.Warn("a source cannot be asked", "source", src.Name, "error", err)
 		}
 	}
@@ -112,20 +115,16 @@ func (s *Service) observeRemote(ctx context.Context, r *routes, f composer.File,
 	if bound != "" && r.names[bound] == "" {
 		return history.Observation{AskedAt: s.now().UTC(), Source: bound, Origin: true}, true, nil // its source is no more
 	}
-	for _, src := range r.remotes {
-		names, err := ParseNames(src.Packages)
-		if err != nil {
-			return o, false, err
-		}
-		if bound != "" && bound != src.ID || bound == "" && !names.Has(f.Name) {
+	for _, src := range r.sources {
+		if src.Type != Composer || bound != "" && bound != src.ID || bound == "" && !src.names.Has(f.Name) {
 			continue
 		}
-		if o, err = s.ask(ctx, src, f, prev); err != nil {
+		if o, err = s.ask(ctx, src.Source, f, prev); err != nil {
 			return o, true, fmt.Errorf("ask %s for %s: %w", src.Name, f, err)
 		}
 		found := o.Body != nil || o.Unchanged // both of its documents are there if the package is
 		if found && bound == "" {
-			if err := s.bindOwner(f.Name, src); err != nil {
+			if err := s.bindOwner(f.Name, src.Source); err != nil {
 				return o, true, err
 			}
 		}
@@ -163,7 +162,11 @@ func (s *Service) bindOwner(n composer.Name, src Source) error {
 	if err != nil {
 		return fmt.Errorf("note that %s comes from %s: %w", n, src.Name, err)
 	}
-	return s.loadRoutes()
+	next := *s.routes.Load()
+	next.owners = maps.Clone(next.owners)
+	next.owners[n] = src.ID
+	s.routes.Store(&next)
+	return nil
 }
 
 // revalidations is how many packages of a repository are asked for at a time.

@@ -1,6 +1,7 @@
 package private
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -20,18 +21,26 @@ const ours = "private"
 type routes struct {
 	packages map[composer.Name]*Package // published here, deleted ones included
 	owners   map[composer.Name]string   // names found in a Composer repository: its source
-	remotes  []Source                   // Composer repositories, in order
+	sources  []claimant                 // in order
 	reserved Names                      // of all sources
 	names    map[string]string          // of sources by id
 }
 
+// claimant is a source, without definitions, and the names it may provide.
+type claimant struct {
+	Source
+	names     Names
+	exclusive Names // those that are kept for it
+}
+
 func (s *Service) loadRoutes() error {
 	r := &routes{packages: map[composer.Name]*Package{}, owners: map[composer.Name]string{}, names: map[string]string{}}
+	var reserved []string
 	err := s.store.View(func(tx *store.Tx) error {
 		clear(r.packages)
 		clear(r.owners)
 		clear(r.names)
-		r.remotes, r.reserved = nil, Names{}
+		r.sources, reserved = nil, nil
 		if err := packages.Scan(tx, nil, func(_ []string, p Package) error {
 			r.packages[p.Name] = &p
 			return nil
@@ -51,18 +60,18 @@ func (s *Service) loadRoutes() error {
 			if err != nil {
 				return err
 			}
-			r.reserved.patterns = append(r.reserved.patterns, names.Exclusive().patterns...)
 			r.names[src.ID] = src.Name
-			if src.Type == Composer {
-				r.remotes = append(r.remotes, src)
-			}
+			src.Definitions = nil
+			r.sources = append(r.sources, claimant{src, names, names.Exclusive()})
+			reserved = append(reserved, names.Exclusive().patterns...)
 			return nil
 		})
 	})
 	if err != nil {
 		return err
 	}
-	inOrder(r.remotes)
+	slices.SortStableFunc(r.sources, func(a, b claimant) int { return compareSources(a.Source, b.Source) })
+	r.reserved = namesOf(reserved)
 	s.routes.Store(r)
 	return nil
 }
@@ -149,15 +158,7 @@ func (s *Service) Packages() []composer.Summary {
 	return all
 }
 
-func compareNames(a, b composer.Name) int {
-	switch {
-	case a.String() < b.String():
-		return -1
-	case a.String() > b.String():
-		return 1
-	}
-	return 0
-}
+func compareNames(a, b composer.Name) int { return cmp.Compare(a.String(), b.String()) }
 
 // Private reports whether a package is published here, or its name kept for
 // that: such packages are shown only to those who may see them.

@@ -304,10 +304,11 @@ func (s *Service) source(ref string) (Source, error) {
 }
 
 // inOrder sorts sources as they are asked.
-func inOrder(all []Source) {
-	slices.SortStableFunc(all, func(a, b Source) int {
-		return cmp.Or(cmp.Compare(a.Priority, b.Priority), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
-	})
+func inOrder(all []Source) { slices.SortStableFunc(all, compareSources) }
+
+// compareSources is negative if a is asked before b.
+func compareSources(a, b Source) int {
+	return cmp.Or(cmp.Compare(a.Priority, b.Priority), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 }
 
 // DeleteSource removes a source. Its packages stay as they are, but get no new

@@ -270,13 +270,13 @@ func (s *Service) schedule(ctx context.Context) {
 }
 
 func (s *Service) readDue() error {
-	all, err := s.Sources(context.Background())
-	if err != nil {
-		return err
-	}
 	now := s.now()
-	for _, src := range all {
-		switch last := src.LastRun; {
+	for _, src := range s.routes.Load().sources {
+		last, err := s.lastRun(src.ID)
+		if err != nil {
+			return err
+		}
+		switch {
 		case last == nil, last.Result == "running" && !s.reading(src.ID):
 			s.Sync(src.ID, "interval") // never read, or broken off by a crash
 		case src.Interval > 0:

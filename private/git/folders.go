@@ -41,19 +41,25 @@ func checkPaths(paths []string) ([]string, error) {
 
 // folder is a folder of a repository that a path means.
 type folder struct {
-	path string // "" is the root
-	tree tree
+	path  string // "" is the root
+	tree  tree
+	id    string // of the tree; "" at the root
+	above string // the ids of the attributes of the folders above, which count here, too
 }
 
 // folders finds what a path means below a root folder, in order.
 func (s *scan) folders(root tree, pattern string) ([]folder, error) {
-	found := []folder{{"", root}}
+	found := []folder{{tree: root}}
 	if pattern == "" {
 		return found, nil
 	}
 	for part := range strings.SplitSeq(pattern, "/") {
 		var next []folder
 		for _, above := range found {
+			attributes := above.above
+			if e, ok := above.tree.find(".gitattributes"); ok {
+				attributes += " " + e.id
+			}
 			for _, e := range above.tree {
 				if ok, _ := path.Match(part, e.name); !ok || !e.isFolder() || e.name == ".." || e.name == "." || unprinting.MatchString(e.name) {
 					continue
@@ -62,7 +68,7 @@ func (s *scan) folders(root tree, pattern string) ([]folder, error) {
 				if err != nil {
 					return nil, err
 				}
-				if next = append(next, folder{path.Join(above.path, e.name), t}); len(next) > maxFolders {
+				if next = append(next, folder{path.Join(above.path, e.name), t, e.id, attributes}); len(next) > maxFolders {
 					return nil, errors.New("its path means more than the 1000 folders allowed")
 				}
 			}
@@ -70,6 +76,14 @@ func (s *scan) folders(root tree, pattern string) ([]folder, error) {
 		found = next
 	}
 	return found, nil
+}
+
+// state tells two states of a folder apart, as far as archives of it go; "" for the root.
+func (f folder) state() string {
+	if f.id == "" {
+		return ""
+	}
+	return f.path + " " + f.id + f.above
 }
 
 // folder reads a folder, which commits have in common more often than not.

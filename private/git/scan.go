@@ -20,8 +20,10 @@ type Release struct {
 	Ref                string // refs/tags/… or refs/heads/…
 	Commit             string // its full id
 	Path               string // of the package's folder, "" for the root
-	Time               time.Time
-	Default            bool // the development version of the default branch
+	// State is the same at two commits between which nothing of the folder changed; "" for the root.
+	State   string
+	Time    time.Time
+	Default bool // the development version of the default branch
 	// Manifest is composer.json as Composer's vcs repository has it: with the name, the version, its
 	// normalized form, the time and the mark of the default branch, and without source and dist
 	// unless it brings its own.
@@ -112,6 +114,7 @@ type holding struct {
 // found is a composer.json.
 type found struct {
 	path  string
+	state string
 	blob  string
 	notes []string
 }
@@ -298,7 +301,7 @@ func (s *scan) release(r ref, head string, c holding, f found, m manifest) (Rele
 		}
 	}
 	release := Release{
-		Package: name, Pretty: v.pretty, Normalized: v.normalized, Ref: r.name, Commit: r.commit, Path: f.path,
+		Package: name, Pretty: v.pretty, Normalized: v.normalized, Ref: r.name, Commit: r.commit, Path: f.path, State: f.state,
 		Time: c.time, Default: r.name == head, Notes: f.notes,
 	}
 	release.Manifest = complete(m.object, release)
@@ -380,7 +383,7 @@ func (s *scan) read(id string) (holding, error) {
 			if err != nil {
 				return c, err
 			}
-			c.packages = append(c.packages, found{path: f.path, blob: e.id, notes: notes})
+			c.packages = append(c.packages, found{path: f.path, state: f.state(), blob: e.id, notes: notes})
 		}
 		if !any {
 			c.missing = append(c.missing, pattern)
