@@ -127,6 +127,11 @@ var routes = []route{
 	{http.MethodGet, "/api/v1/packages/:vendor/:package/readme", (*management).readme, ""},
 	{http.MethodPost, "/api/v1/packages/:vendor/:package/validate", (*management).validatePackage, ""},
 	{http.MethodGet, "/api/v1/packages/:vendor/:package/download/:version", (*management).downloadVersion, ""},
+	{http.MethodGet, "/api/v1/packages/:vendor/:package/webhook-deliveries", (*management).packageDeliveries, ""},
+	{http.MethodGet, "/api/v1/packages/:vendor/:package/customers", (*management).packageCustomers, ""},
+	{http.MethodGet, "/api/v1/packages/:vendor/:package/monorepo", (*management).monorepo, ""},
+	{http.MethodGet, "/api/v1/packages/:vendor/:package/monorepo/children", (*management).monorepoPackages, ""},
+	{http.MethodPost, "/api/v1/packages/:vendor/:package/monorepo/sync", (*management).syncMonorepo, "package.sync"},
 
 	{http.MethodGet, "/api/v1/sources", (*management).listSources, ""},
 	{http.MethodPost, "/api/v1/sources", (*management).addSource, "source.add"},

@@ -59,6 +59,9 @@ func (m *matrix) subject(route registered, param string, made map[string]string)
 		if strings.Contains(route.path, "/customers/") {
 			return "*" // what is granted
 		}
+		if strings.Contains(route.path, "/monorepo") {
+			return m.monorepo()
+		}
 		m.upload("own-corp/"+fresh, "1.0.0")
 		return fresh
 	case "version":
@@ -101,6 +104,25 @@ func (m *matrix) subject(route registered, param string, made map[string]string)
 	}
 	m.t.Errorf("the matrix does not know what %s of %s is", param, route)
 	return ""
+}
+
+// monorepo makes a repository of several packages, once, and returns one of
+// them.
+func (m *matrix) monorepo() string {
+	m.t.Helper()
+	if !m.several {
+		m.several = true
+		r := newRepository(m.t)
+		r.commit("packages/a/composer.json", `{"name":"own-corp/mono-a"}`, "packages/b/composer.json", `{"name":"own-corp/mono-b"}`)
+		src := above[sourceAnswer](m.daemon, http.MethodPost, "sources", map[string]any{
+			"type": "git", "url": r.dir, "packages": []string{"own-corp/mono-*"}, "paths": []string{"packages/*"},
+		})
+		above[runAnswer](m.daemon, http.MethodPost, "sources/"+src.ID+"/sync", nil)
+		if list := above[[]struct{ Name string }](m.daemon, http.MethodGet, "packages/own-corp/mono-a/monorepo/children", nil); len(list) != 2 {
+			m.t.Errorf("the packages of the repository are %v", list)
+		}
+	}
+	return "mono-a"
 }
 
 // definitions is a source of one package.
@@ -172,6 +194,7 @@ var acts = map[string]struct {
 	"POST /api/v1/packages/:vendor/:package/release":            {first: []string{"DELETE"}},
 	"POST /api/v1/packages/:vendor/:package/restore":            {first: []string{"DELETE"}},
 	"POST /api/v1/packages/:vendor/:package/sync":               {},
+	"POST /api/v1/packages/:vendor/:package/monorepo/sync":      {},
 	"POST /api/v1/packages/:vendor/:package/validate":           {},
 	"POST /api/v1/packages/:vendor/:package/yank/:version":      {},
 	"POST /api/v1/packages/:vendor/:package/unyank/:version":    {first: []string{"yank/1.0.0"}},

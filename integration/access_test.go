@@ -111,6 +111,7 @@ type matrix struct {
 	then     string            // a world in which 2.0.0 of the packages does not exist
 	snapshot string            // the same as a sealed one, by its id
 	truths   map[string]*reply // what somebody gets who sees everything, by method and path
+	several  bool              // there is a repository of several packages
 	turn     int
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -273,6 +274,63 @@ func TestPrivatePackagesFromTheCommandLine(t *testing.T) {
 	expect([]string{"planned: git"}, "import", "satis", config, "--dry-run")
 	expect([]string{"read: git"}, "import", "satis", config)
 	expect([]string{"other-corp/other"}, "package", "list")
+}
+
+// What a customer may have is changed from the command line, and counts for its
+// tokens at once.
+func TestCustomersFromTheCommandLine(t *testing.T) {
+	_, d := pair(t, withGit...)
+	r := newRepository(t)
+	r.commit("composer.json", `{"name":"acme-corp/billing"}`)
+	r.git("tag", "1.0.0")
+	src := d.addGit(r, "acme-corp/*")
+	run := func(want string, args ...string) string {
+		t.Helper()
+		out, err := d.run(append([]string{"customer"}, args...)...)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		say(t, strings.Join(args, " "), out, want)
+		return out
+	}
+	id := strings.Fields(run("Example Ltd", "create", "Example Ltd"))[0]
+	token := d.token(map[string]any{"name": "theirs", "role": "read", "owner": id})
+	sees := func(when string, status int, versions ...string) {
+		t.Helper()
+		r := d.get("/p2/acme-corp/billing.json", "Authorization", "Bearer "+token)
+		if r.StatusCode != status {
+			t.Errorf("%s: %d, want %d\n%.300s", when, r.StatusCode, status, r.body)
+		}
+		for _, v := range []string{"1.0.0", "1.1.0"} {
+			if strings.Contains(string(r.body), `"`+v+`"`) != slices.Contains(versions, v) {
+				t.Errorf("%s: want the versions %v in\n%.500s", when, versions, r.body)
+			}
+		}
+	}
+	sees("without a grant", http.StatusNotFound)
+	run("may have acme-corp/*", "grant", id, "acme-corp/*")
+	sees("with a grant", http.StatusOK, "1.0.0")
+	at := d.observe("acme-corp/billing")
+	r.git("tag", "1.1.0")
+	above[runAnswer](d, http.MethodPost, "sources/"+src+"/sync", nil)
+	sees("after a release", http.StatusOK, "1.0.0", "1.1.0")
+	run("is frozen", "freeze", id, "--at", at)
+	sees("frozen", http.StatusOK, "1.0.0")
+	run("is not frozen any more", "unfreeze", id)
+	sees("not frozen", http.StatusOK, "1.0.0", "1.1.0")
+	run("is suspended", "suspend", id)
+	sees("suspended", http.StatusForbidden)
+	run("suspended", "list")
+	run("is active", "reactivate", id)
+	sees("active again", http.StatusOK, "1.0.0", "1.1.0")
+	if list := above[[]sourceAnswer](d, http.MethodGet, "packages/acme-corp/billing/customers", nil); len(list) != 1 || list[0].ID != id {
+		t.Errorf("the customers of the package are %v, want %s", list, id)
+	}
+	run("is removed", "remove", id)
+	sees("removed", http.StatusUnauthorized)
+	if out, err := d.run("audit"); err != nil || !strings.Contains(out, "customer.suspend") {
+		t.Errorf("the audit log: %v\n%s", err, out)
+	}
 }
 
 // A token can be bound to a view: its client sees the registry as of then

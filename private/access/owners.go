@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"stasis/proxy/composer"
 	"stasis/store"
 )
 
@@ -161,10 +162,21 @@ func (a *Access) OwnerByExternalID(external string) (Owner, error) {
 
 // Owners lists the owners, those with a status if one is named, the oldest first.
 func (a *Access) Owners(status Status) []Owner {
+	return a.ownersThat(func(o *Owner) bool { return status == "" || o.Status == status })
+}
+
+// OwnersOf lists those who were granted a package, or some versions of it.
+func (a *Access) OwnersOf(n composer.Name) []Owner {
+	return a.ownersThat(func(o *Owner) bool {
+		return slices.ContainsFunc(o.Packages, func(g Grant) bool { return pattern(g.Package).has(n) })
+	})
+}
+
+func (a *Access) ownersThat(wanted func(*Owner) bool) []Owner {
 	a.mu.RLock()
 	list := make([]Owner, 0, len(a.owners))
 	for o := range maps.Values(a.owners) {
-		if status == "" || o.Status == status {
+		if wanted(o) {
 			list = append(list, o.clone())
 		}
 	}
