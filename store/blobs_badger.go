@@ -44,6 +44,8 @@ type badgerDriver struct {
 
 	places places
 
+	settling *settleGroup
+
 	dead atomic.Int64 // bytes removed since the last reclaim
 
 	// writing is held for reading by every write and for writing while a value
@@ -65,6 +67,7 @@ type badgerDriver struct {
 // afresh; lost reports that.
 func openBadgerDriver(s *Store, live func() int64) (d *badgerDriver, lost bool, err error) {
 	d = &badgerDriver{s: s, dir: filepath.Join(s.opts.Path, "archives"), live: live, files: valueLogSize(s.opts.MaxCacheSize)}
+	d.settling = newSettleGroup(d)
 	d.db, err = openDatabase(d.options())
 	if errors.Is(err, ErrCorrupt) {
 		s.corrupt("database", d.dir, fmt.Errorf("all archives will be fetched again: %w", err))
@@ -186,12 +189,14 @@ func (c *badgerWriter) get(i uint32, size int, _ uint32, buf []byte) ([]byte, er
 	return c.badgerChunks.get(i, size, buf)
 }
 
-func (c *badgerWriter) finish(Digest) (fileState, error) {
+func (c *badgerWriter) settle() error {
 	if c.n == 0 {
-		return fileState{}, nil
+		return nil
 	}
-	return fileState{}, c.d.sync(c.first)
+	return c.d.settling.settle(c.first)
 }
+
+func (c *badgerWriter) finish(Digest) (fileState, error) { return fileState{}, nil }
 
 func (c *badgerWriter) unfinish() error { return nil }
 

@@ -88,12 +88,11 @@ func (w *fileWriter) get(i uint32, size int, sum uint32, buf []byte) ([]byte, er
 	return readFileChunk(w.file, i, size, sum, buf)
 }
 
-// finish follows the sequence that survives power cuts: sync the file, rename
-// it, sync the folder that has the new name.
+// settle and finish follow the sequence that survives power cuts: sync the
+// file, rename it, sync the folder that has the new name.
+func (w *fileWriter) settle() error { return fileError(w.file.Sync()) }
+
 func (w *fileWriter) finish(d Digest) (fileState, error) {
-	if err := w.file.Sync(); err != nil {
-		return fileState{}, fileError(err)
-	}
 	name := fileName(d)
 	shard := path.Dir(name)
 	if err := w.d.root.Mkdir(shard, 0o755); err == nil {

@@ -228,7 +228,10 @@ func (w *blobWriter) Commit() (Digest, error) {
 	}
 	var d Digest
 	w.hash.Sum(d[:0])
-	known, err := w.s.blobs.commit(w, d)
+	known, err := false, w.chunks.settle()
+	if err == nil {
+		known, err = w.s.blobs.commit(w, d)
+	}
 	if err != nil {
 		w.failed = fmt.Errorf("commit blob %s: %w", d, err)
 		return Digest{}, w.failed
@@ -270,36 +273,4 @@ func (w *blobWriter) end(d Digest) {
 		w.read.buf, w.read.got = nil, nil
 	}
 	w.read.mu.Unlock()
-}
-
-// commit makes the body of w visible as d. When d is held already it stays as
-// it is, and known is true.
-func (b *blobs) commit(w *blobWriter, d Digest) (known bool, err error) {
-	b.catalogue.Lock()
-	defer b.catalogue.Unlock()
-	b.mu.Lock()
-	known = b.index.use(d, b.s.now().UnixNano()) != nil
-	b.mu.Unlock()
-	if known {
-		b.end(w.promised, w.grown)
-		return true, nil
-	}
-	state, err := w.chunks.finish(d)
-	if err != nil {
-		return false, err
-	}
-	now := b.s.now().UnixNano()
-	r := blobRecord{driver: b.kind, id: w.id, size: w.size, created: now}
-	if b.kind == DriverFiles[0] {
-		r.sums = w.sums
-	}
-	if err := b.s.update(func(tx *Tx) error { return tx.set(digestKey(familyBlob, d), r.encode()) }); err != nil {
-		return false, errors.Join(err, w.chunks.unfinish())
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.index.promised -= w.promised
-	b.index.written -= w.grown
-	b.index.add(&held{digest: d, id: w.id, size: w.size, used: now, saved: now, checked: state})
-	return false, nil
 }

@@ -28,6 +28,8 @@ type blobs struct {
 	// cannot disagree about who owns a digest. It is taken before mu.
 	catalogue sync.Mutex
 
+	commits commits // taken with the catalogue locked
+
 	mu    sync.Mutex // guards index and the changing fields of every held
 	index index
 }

@@ -34,7 +34,10 @@ type chunkWriter interface {
 	// get reads a chunk that was put, of this size and checksum, into buf,
 	// which has room for a framed chunk, and returns its bytes.
 	get(i uint32, size int, sum uint32, buf []byte) ([]byte, error)
-	// finish makes all chunks durable as the body with this digest; unfinish
+	// settle makes all chunks durable. Writers that settle at the same time may
+	// share the work.
+	settle() error
+	// finish makes settled chunks the body with this digest, durably; unfinish
 	// undoes that. Both are called with the catalogue locked. The chunks can
 	// still be read through get.
 	finish(d Digest) (fileState, error)

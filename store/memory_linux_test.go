@@ -89,7 +89,10 @@ func TestMemoryDoesNotGrowWithArchives(t *testing.T) {
 	if testing.Short() {
 		t.Skip("writes 512 MiB")
 	}
-	const limit = 64 << 10
+	// What grows is Badger's: memtables, the pages of its logs that were not
+	// given back yet. With the race detector all of it is counted twice; then
+	// 57 to 66 MiB were seen, and without it 30.
+	const limit = raceMemory * 64 << 10
 	for _, driver := range []string{store.DriverBadger, store.DriverFiles} {
 		t.Run(driver, func(t *testing.T) {
 			child := exec.Command(os.Args[0])

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -37,6 +39,53 @@ func (d *badgerDriver) sync(first int) error {
 		}
 	}
 	return syncFolder(d.dir)
+}
+
+// settleGroup lets archives that become whole at the same time share one sync.
+type settleGroup struct {
+	group syncGroup
+
+	mu    sync.Mutex
+	first int // the oldest value log file that was not synced yet; guarded by mu
+}
+
+const allSettled = math.MaxInt
+
+func newSettleGroup(d *badgerDriver) *settleGroup {
+	g := &settleGroup{first: allSettled}
+	g.group.run = func() error {
+		first := g.take()
+		if first == allSettled {
+			return nil // the round before had it all
+		}
+		err := d.sync(first)
+		if err != nil {
+			g.note(first) // the next round tries again
+		}
+		return err
+	}
+	return g
+}
+
+func (g *settleGroup) note(first int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.first = min(g.first, first)
+}
+
+func (g *settleGroup) take() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := g.first
+	g.first = allSettled
+	return first
+}
+
+// settle returns when everything is durable that its caller wrote since value
+// log file number first was the current one.
+func (g *settleGroup) settle(first int) error {
+	g.note(first)
+	return g.group.sync()
 }
 
 func syncFile(name string) error {
