@@ -27,7 +27,7 @@ func applications(ctx context.Context, b *bench, s *section) (err error) {
 	s.title = "Real applications"
 	s.about = fmt.Sprintf("`composer update` without a lock file and `composer install` with one, of three real applications and with an empty Composer cache. "+
 		"Warm Stasis and nginx's static mirror of the same files are on this machine; \"directly\" and through an empty Stasis every request to the registry and to the archives' origin takes %s. "+
-		"Where the cache is kept, Composer has seen everything before.", b.scale.delay)
+		"Where the cache is kept, Composer has seen everything before. Composer's files are on a disk in memory.", b.scale.delay)
 	up, err := b.registry()
 	if err != nil {
 		return err
@@ -155,6 +155,7 @@ func (b *bench) errands(ctx context.Context, s *section, up *registry, held, sta
 			}
 		}
 	}
+	b.gains(s, tables)
 	for _, command := range []string{"update", "install"} {
 		t := tables[command]
 		for _, app := range b.scale.applications {
@@ -165,6 +166,21 @@ func (b *bench) errands(ctx context.Context, s *section, up *registry, held, sta
 		}
 	}
 	return nil
+}
+
+// gains says how much faster each arrangement is than going to a registry that
+// is far away with an empty cache, for docs/ci.md.
+func (b *bench) gains(s *section, tables map[string]*table) {
+	gain := s.table("Gain over an empty cache and no Stasis (see ci.md)", "times as fast", far+keeping, unheld, ours, ours+keeping)
+	for _, command := range []string{"update", "install"} {
+		for _, app := range b.scale.applications {
+			for _, column := range gain.columns {
+				for _, ratio := range tables[command].ratio(app, far, column) {
+					gain.add(command+" of "+app, column, ratio)
+				}
+			}
+		}
+	}
 }
 
 // distant is what happens while the registry is far away.

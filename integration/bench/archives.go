@@ -82,7 +82,7 @@ func archives(ctx context.Context, b *bench, s *section) (err error) {
 	if err != nil {
 		return err
 	}
-	servers := []contestant{{badgerDriver, badger.process, badger.url}, {filesDriver, files.process, files.url}, {mirror, ngx.process, ngx.static}}
+	servers := []contestant{{badgerDriver, badger.process, badger.url, ""}, {filesDriver, files.process, files.url, ""}, {mirror, ngx.process, ngx.static, ""}}
 	if err := b.downloads(ctx, s, servers, bodies, func() error { return errors.Join(badger.quiet(), files.quiet(), ngx.quiet()) }); err != nil {
 		return err
 	}

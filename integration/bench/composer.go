@@ -17,7 +17,7 @@ type user struct{ home, cache string }
 
 // user makes one for whom url is packagist.org.
 func (b *bench) user(url string) (*user, error) {
-	home, err := b.folder("home")
+	home, err := os.MkdirTemp(b.quick, "home-")
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func tail(text []byte) []byte { return text[max(0, len(text)-4000):] }
 // project makes a folder with an application of the slice, and with a lock file
 // unless that is empty.
 func (b *bench) project(application, lock string) (string, error) {
-	dir, err := b.folder("project")
+	dir, err := os.MkdirTemp(b.quick, "project-")
 	if err != nil {
 		return "", err
 	}

@@ -197,7 +197,11 @@ func (s *section) write(b *bytes.Buffer) {
 		for _, row := range t.rows {
 			fmt.Fprintf(b, "| %s |", row)
 			for _, c := range t.columns {
-				fmt.Fprintf(b, " %s |", number(median(t.values(row, c))))
+				cell := ""
+				if v := t.values(row, c); len(v) > 0 {
+					cell = number(median(v))
+				}
+				fmt.Fprintf(b, " %s |", cell)
 			}
 			b.WriteString("\n")
 		}

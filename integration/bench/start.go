@@ -107,20 +107,15 @@ func (b *bench) started(ctx context.Context, m *multitude, dir string, want fill
 	return err
 }
 
-// memoryDisk is where folders are filled that are then copied: on a disk the
-// store syncs once for each archive, which takes longer than all the rest.
-const memoryDisk = "/dev/shm"
-
 // filled makes a data folder that holds so much, and says how many bytes of
 // archives that is.
 func (b *bench) filled(ctx context.Context, m *multitude, want fill) (dir string, archives int64, err error) {
 	if dir, err = b.folder("data"); err != nil {
 		return dir, 0, err
 	}
-	quick, err := os.MkdirTemp(memoryDisk, "stasis-bench-")
+	quick, err := os.MkdirTemp(b.quick, "filled-")
 	if err != nil {
-		archives, err = m.fill(ctx, dir, want) // no such place here
-		return dir, archives, err
+		return dir, 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(quick)) }()
 	if archives, err = m.fill(ctx, quick, want); err != nil {
