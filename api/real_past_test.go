@@ -81,19 +81,29 @@ func newMachine(t *testing.T) *machine {
 	return &machine{s, clock, up}
 }
 
+// asked asks the API, as its clients do, until an answer says that the work is over.
+func asked[T any](m *machine, path string, over func(T) bool) T {
+	m.t.Helper()
+	tick, patience := time.NewTicker(5*time.Millisecond), time.NewTimer(time.Minute)
+	defer tick.Stop()
+	defer patience.Stop()
+	for {
+		got := data[T](m.t, m.get(path))
+		if over(got) {
+			return got
+		}
+		select {
+		case <-tick.C:
+		case <-patience.C:
+			m.t.Fatalf("%s is not over after a minute: %+v", path, got)
+		}
+	}
+}
+
 // finished waits until a snapshot is no longer being built.
 func (m *machine) finished(name string) snapshot.Snapshot {
 	m.t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for range 4000 {
-		if snap := data[snapshot.Snapshot](m.t, m.do("GET", "/api/v1/proxy/snapshots/"+name, "")); snap.State != snapshot.Building {
-			return snap
-		}
-		<-tick.C
-	}
-	m.t.Fatalf("the snapshot %s is still being built", name)
-	return snapshot.Snapshot{}
+	return asked(m, "/api/v1/proxy/snapshots/"+name, func(s snapshot.Snapshot) bool { return s.State != snapshot.Building })
 }
 
 func (m *machine) get(path string) answer {
@@ -104,13 +114,7 @@ func (m *machine) get(path string) answer {
 // ended waits until a job has ended.
 func (m *machine) ended(j api.Job) api.Job {
 	m.t.Helper()
-	for deadline := time.Now().Add(time.Minute); j.State == proxy.JobRunning; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			m.t.Fatalf("the job is still %+v", j)
-		}
-		j = data[api.Job](m.t, m.get("/api/v1/proxy/jobs/"+j.ID))
-	}
-	return j
+	return asked(m, "/api/v1/proxy/jobs/"+j.ID, func(j api.Job) bool { return j.State != proxy.JobRunning })
 }
 
 func (m *machine) refused(status int, words, method, path, body string) {
