@@ -232,6 +232,11 @@ func (st *storm) ask(d *daemon, subject, value, method, path string, body any, o
 	for _, code := range ok {
 		if r.StatusCode == code {
 			now.value = value
+			// Snapshots of the same content are one under several names; the answer says which the channel goes by.
+			var moved struct{ Data struct{ Snapshot string } }
+			if strings.HasPrefix(subject, "channel ") && json.Unmarshal(r.body, &moved) == nil {
+				now.value = moved.Data.Snapshot
+			}
 		}
 	}
 	if st.lenient && r.StatusCode == 500 && strings.Contains(string(r.body), "The change was made") {

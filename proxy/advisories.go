@@ -120,7 +120,7 @@ func (p *Proxy) advisoriesFor(ctx context.Context, names []composer.Name) (map[s
 		if p.o.Sources.Reserved(n) || !p.o.Enabled {
 			continue
 		}
-		if k := kept[n.String()]; p.now().Sub(k.Checked) >= min(advisoryTTL, p.o.MetadataTTL) {
+		if k := kept[n.String()]; ageOf(k.Checked, p.now()) >= min(advisoryTTL, p.o.MetadataTTL) {
 			ask = append(ask, n.String())
 			if k.Checked.IsZero() {
 				unknown++
@@ -271,7 +271,7 @@ func (p *Proxy) freshAdvisories(names []string) (map[string]advisory, bool) {
 			if err != nil {
 				return err
 			}
-			if p.now().Sub(a.Checked) >= min(advisoryTTL, p.o.MetadataTTL) {
+			if ageOf(a.Checked, p.now()) >= min(advisoryTTL, p.o.MetadataTTL) {
 				return fs.ErrNotExist
 			}
 			out[n] = a

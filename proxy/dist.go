@@ -280,7 +280,7 @@ func (p *Proxy) distHeld(w http.ResponseWriter, r *http.Request, k archiveKey, r
 // recheck asks upstream again about an archive whose reference can move, once
 // its time is over. A commit's archive needs no such question.
 func (p *Proxy) recheck(k archiveKey, rec archiveRecord) {
-	if isCommit(k.ref) || p.now().Sub(rec.Checked) < p.o.ArchiveTTL {
+	if isCommit(k.ref) || ageOf(rec.Checked, p.now()) < p.o.ArchiveTTL {
 		return
 	}
 	p.flights.DoChan("recheck "+k.String(), func() (any, error) {

@@ -346,7 +346,8 @@ func checkDocument(body []byte, f composer.File) error {
 
 // confirmGone is asked when a file we hold a copy of is suddenly not found. It
 // is believed when the answer stands past the CDN's cache and the registry
-// itself is well, so that a broken upstream does not delete the world.
+// itself is well, so that a broken upstream does not delete the world. What was said before the root was seen to be well
+// may be from an upstream that has recovered since, so it has to be said again.
 func (p *Proxy) confirmGone(ctx context.Context, ep *endpoints, f composer.File, prev history.State) (history.Observation, error) {
 	obs, err := p.ask(ctx, bypass(ep.document(f), p.now()), f, prev, true)
 	if err != nil || obs.Body != nil {
@@ -355,7 +356,7 @@ func (p *Proxy) confirmGone(ctx context.Context, ep *endpoints, f composer.File,
 	if _, err := p.askAnswer(ctx, p.rootQuestion(), whatever); err != nil {
 		return obs, fmt.Errorf("%s is not found upstream, but the registry's root does not answer either: %w", f, err)
 	}
-	return obs, nil
+	return p.ask(ctx, bypass(ep.document(f), p.now()), f, prev, true)
 }
 
 // staleEdge reports whether an answer is older than what is held.

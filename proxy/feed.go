@@ -351,7 +351,7 @@ func (p *Proxy) serveChanges(w http.ResponseWriter, r *http.Request) {
 	}
 	from := time.UnixMicro(since * 100)
 	out := changes{Actions: []change{}, Timestamp: stamp}
-	if from.Before(now.Add(-ownFeedAge)) {
+	if from.Before(now.Add(-ownFeedAge)) || from.After(now.Add(maxSkew)) { // long ago, or by a clock that was set back since
 		out.Actions = append(out.Actions, change{Type: "resync", Package: "*", Time: now.Unix()})
 	} else if out.Actions, err = p.changesBetween(from, time.UnixMicro(stamp*100)); err != nil {
 		p.fail(w, r, err)
@@ -379,8 +379,8 @@ func (p *Proxy) changesBetween(from, to time.Time) ([]change, error) {
 		clear(latest)
 		n = 0
 		return ownChanges.ScanFrom(tx, nil, store.TimeKey(from), func(key []string, c change) error {
-			if key[0] >= store.TimeKey(to) {
-				return store.Stop
+			if key[0] >= store.TimeKey(to) && key[0] < store.TimeKey(to.Add(maxSkew)) {
+				return nil // for the next time; what lies further ahead is from when our clock did
 			}
 			latest[c.Package] = c
 			n++

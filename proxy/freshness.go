@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math"
 	"time"
 
 	"stasis/proxy/history"
@@ -22,13 +23,22 @@ const (
 	refreshFirst
 )
 
+// ageOf is how long ago something was checked. What was checked in the future was so by a clock that was ahead, and may be
+// of any age.
+func ageOf(checked, now time.Time) time.Duration {
+	if age := now.Sub(checked); age >= -maxSkew {
+		return age
+	}
+	return math.MaxInt64
+}
+
 // judge decides by age alone. TTL is freshness, never deletion: an old copy is
 // never worse than no answer.
 func (o *Options) judge(st *history.State, now time.Time) verdict {
 	if !st.Known() {
 		return fetchFirst
 	}
-	age := now.Sub(st.Checked)
+	age := ageOf(st.Checked, now)
 	if !st.Present() {
 		if age < o.NegativeTTL {
 			return serve

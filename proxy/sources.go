@@ -113,8 +113,12 @@ func (p *Proxy) Changed(ctx context.Context, n composer.Name, since time.Time) e
 			}
 		}
 		// Who joins a fetch that began before may be told what was before.
-		for asked := p.now(); !st.Checked.After(asked); {
-			if st, err = p.refresh(ctx, f, history.Poll, asked); err != nil {
+		for asked := p.now(); !st.Checked.After(asked) || st.Checked.After(asked.Add(maxSkew)); {
+			seen := asked
+			if st.Checked.After(seen) {
+				seen = st.Checked // by a clock that was ahead
+			}
+			if st, err = p.refresh(ctx, f, history.Poll, seen); err != nil {
 				return fmt.Errorf("record %s: %w", f, err)
 			}
 			if !p.now().After(asked) {

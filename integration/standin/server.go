@@ -120,6 +120,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				panic(problem)
 			}
 		}()
+		sw.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
 		if rule := s.match(r); rule != nil {
 			rule.fault(sw, r, next)
 			return

@@ -213,3 +213,44 @@ func TestGuessesAtOneTokenAreSlowedFromWhereverTheyCome(t *testing.T) {
 	d.clock.advance(6 * time.Second)
 	d.reader(text)
 }
+
+// TestAClockThatJumpsGivesNobodyMore: whatever the clock does, what was revoked stays so, a token ends when it should by the
+// clock there is, and nobody waits longer than a guesser does.
+func TestAClockThatJumpsGivesNobodyMore(t *testing.T) {
+	for _, jump := range []time.Duration{-time.Hour, -40 * 24 * time.Hour, 3 * time.Hour, 40 * 24 * time.Hour} {
+		d := open(t, access.Options{})
+		_, short := d.token(access.Token{ExpiresAt: noon.Add(2 * time.Hour)})
+		id, revoked := d.token(access.Token{})
+		_, kept := d.token(access.Token{})
+		_, fresh := d.token(access.Token{})
+		d.reader(short)
+		d.reader(kept)
+		if _, err := d.RevokeToken(id); err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			d.denied(401, "wrong", "Bearer guess", "192.0.2.77:1")
+		}
+		d.clock.advance(jump)
+		for range 2 {
+			d.denied(401, "revoked", "Bearer "+revoked)
+			d.reader(kept)
+			if jump > 2*time.Hour {
+				d.denied(401, "expired", "Bearer "+short)
+			} else {
+				d.reader(short)
+			}
+			d.reopen()
+		}
+		for range 10 {
+			_, _ = d.admit("Bearer guess", "192.0.2.77:1")
+		}
+		if denied := d.denied(429, "limited", "Bearer "+fresh, "192.0.2.77:1"); denied.RetryAfter > 6*time.Second {
+			t.Errorf("after a jump by %s a client waits for %s", jump, denied.RetryAfter)
+		}
+		d.clock.advance(6 * time.Second)
+		if _, err := d.admit("Bearer "+fresh, "192.0.2.77:1"); err != nil {
+			t.Errorf("after a jump by %s a client is kept out: %v", jump, err)
+		}
+	}
+}

@@ -40,6 +40,22 @@ type Change struct {
 	Retags []Retag // stable versions whose reference changed
 }
 
+// maxOff bounds how far upstream's word about the time is taken.
+const maxOff = 400 * 24 * time.Hour
+
+// off is by how much our clock was ahead of upstream's. What is recorded goes by upstream's when they differ by more than
+// machines do that know the time: history outlives a clock that was wrong for an hour.
+func (o Observation) off() time.Duration {
+	if o.Date.IsZero() {
+		return 0
+	}
+	off := o.AskedAt.Sub(o.Date)
+	if off.Abs() <= skewed || off.Abs() > maxOff {
+		return 0
+	}
+	return off
+}
+
 // referenceBatch bounds how many reference records go into one transaction.
 const referenceBatch = 500
 
@@ -51,7 +67,8 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 	if err != nil {
 		return Change{}, fmt.Errorf("read the state of %s: %w", f, err)
 	}
-	at := o.AskedAt.UTC()
+	off := o.off()
+	at := o.AskedAt.Add(-off).UTC()
 	if o.Unchanged {
 		if !prev.Known() || prev.Source != o.Source {
 			return Change{}, fmt.Errorf("record %s: upstream says not modified about a file it was never seen to have", f)
@@ -67,7 +84,7 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 		return h.confirm(f, at, o, prev.Seq)
 	}
 
-	validFrom := startOf(o, prev, later(at, h.now().UTC()))
+	validFrom := startOf(o, prev, later(at, h.now().Add(-off).UTC()))
 	var retags []Retag
 	switch {
 	case same:
@@ -107,7 +124,7 @@ func (h *History) Observe(f composer.File, o Observation) (Change, error) {
 		}
 		next = State{
 			Seq: cur.Seq + 1, Document: digest,
-			ValidFrom: validFrom, FirstSeen: at, Checked: at,
+			ValidFrom: validFrom, FirstSeen: at, Checked: o.AskedAt.UTC(),
 			LastModified: o.LastModified, ETag: o.ETag, Unsettled: unsettled(o),
 			Ever: cur.Ever || o.Body != nil, Source: o.Source,
 		}
@@ -160,7 +177,9 @@ func (h *History) confirm(f composer.File, at time.Time, o Observation, seq uint
 			return errOvertaken
 		}
 		st.AnnouncedAt = stillAnnounced(st, o)
-		st.Checked = later(st.Checked, at)
+		if asked := o.AskedAt.UTC(); asked.After(st.Checked) || st.Checked.After(h.now().Add(skewed)) {
+			st.Checked = asked // or else by a clock that was ahead then
+		}
 		st.LastConfirmed = later(st.LastConfirmed, st.before(at))
 		if !o.Unchanged {
 			// An identical body under a new Last-Modified is a forced re-dump:
