@@ -52,7 +52,7 @@ var proofs = []proof{
 	{"B2", "proxy/upstream", []string{"TestSpecialAddressesAreRefusedHoweverTheyAreReached", "TestANameThatChangesItsAddressIsJudgedAtEveryConnection"}},
 	{"B3", "integration", []string{"TestC49PagesAreNotArchives"}},
 	{"B3", "proxy/archive", []string{"TestHostileArchivesAreRefused"}},
-	{"B4", "integration", []string{"TestC27TroubleUpstreamIsAnsweredFromTheCopy", "TestC28TroubleUpstreamIsNeverAbsence"}},
+	{"B4", "integration", []string{"TestC27TroubleUpstreamIsAnsweredFromTheCopy", "TestC28TroubleUpstreamIsNeverAbsence", "TestHostileDocumentsHurtNobody"}},
 	{"B4", "proxy/upstream", []string{"TestABombIsRefusedInBoundedMemory"}},
 	{"B5", "integration", []string{"TestC52ClientsAreNotSentElsewhere"}},
 	{"B5", "proxy/upstream", []string{"TestCredentialsNeverLeaveTheirOrigin", "TestErrorsAndLogsHoldNoSecrets"}},

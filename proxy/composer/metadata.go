@@ -41,8 +41,13 @@ func ParseDocument(body []byte, want Name) (*Document, error) {
 	return d, nil
 }
 
-// maxKeys bounds the keys of one version; a complete one has about 30. Versions are compared key by key.
-const maxKeys = 256
+// What a document may hold. The largest real ones have some thousand versions, and about 30 keys in a whole version, 40 in
+// all of them together. Versions are compared key by key, and a minified document says in few bytes what takes many.
+const (
+	maxKeys     = 256 // of one version, and different ones in a document
+	maxVersions = 50_000
+	maxMembers  = 2_000_000 // versions times different keys
+)
 
 func readDocument(s *scanner, want Name) (*Document, error) {
 	d := &Document{name: want}
@@ -88,7 +93,9 @@ func (d *Document) readVersions(s *scanner, depth int) error {
 		if len(o) > maxKeys {
 			return fmt.Errorf("one of its versions has %d keys, more than the %d allowed", len(o), maxKeys)
 		}
-		d.Versions = append(d.Versions, o)
+		if d.Versions = append(d.Versions, o); len(d.Versions) > maxVersions {
+			return fmt.Errorf("it has more than the %d versions allowed", maxVersions)
+		}
 		return nil
 	}
 	if s.peek() == '{' {
@@ -107,14 +114,16 @@ func ParseVersions(value []byte) ([]Object, error) {
 	return d.Versions, nil
 }
 
-// check walks the versions for what every one of them must have.
+// check walks the versions for what every one of them must have, and for what none may cost.
 func (d *Document) check() error {
 	var named, versioned bool
+	keys := map[string]struct{}{}
 	for i, v := range d.Versions {
 		if !d.Minified || i == 0 {
 			named, versioned = false, false
 		}
 		for _, m := range v {
+			keys[m.Key] = struct{}{}
 			switch m.Key {
 			case "name":
 				named = m.Value[0] == '"' && !isUnset(m.Value)
@@ -129,6 +138,12 @@ func (d *Document) check() error {
 		if !versioned {
 			return fmt.Errorf("entry %d of its versions has no version", i+1)
 		}
+		if len(keys) > maxKeys {
+			return fmt.Errorf("its versions have more than the %d different keys allowed", maxKeys)
+		}
+	}
+	if len(d.Versions)*len(keys) > maxMembers {
+		return fmt.Errorf("it has %d versions and %d different keys, which is more than the %d keys allowed in all", len(d.Versions), len(keys), maxMembers)
 	}
 	return nil
 }

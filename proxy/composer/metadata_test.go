@@ -85,6 +85,38 @@ func TestParseDocumentRefuses(t *testing.T) {
 	}
 }
 
+// TestADocumentThatWouldTakeGigabytesIsRefused: ten million keys are said in some megabytes when each version has one more.
+func TestADocumentThatWouldTakeGigabytesIsRefused(t *testing.T) {
+	name := mustName("a/b")
+	document := func(n int, version func(i int) string) []byte {
+		var b strings.Builder
+		b.WriteString(`{"packages":{"a/b":[{"name":"a/b","version":"1.0.0"}`)
+		for i := range n {
+			b.WriteString("," + version(i))
+		}
+		b.WriteString(`]},"minified":"composer/2.0"}`)
+		return []byte(b.String())
+	}
+	short := func(i int) string { return fmt.Sprintf(`{"version":"2.0.%d"}`, i) }
+	growing := func(i int) string { return fmt.Sprintf(`{"k%d":1}`, i) }
+	wide := func(i int) string { return fmt.Sprintf(`{"k%d":%d}`, i%200, i) }
+	for what, c := range map[string]struct {
+		body []byte
+		want string
+	}{
+		"many versions": {document(50_000, short), "more than the 50000 versions"},
+		"ever new keys": {document(5_000, growing), "more than the 256 different keys"},
+		"both":          {document(10_000, wide), "more than the 2000000 keys"},
+	} {
+		if _, err := composer.ParseDocument(c.body, name); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := composer.ParseDocument(document(40_000, short), name); err != nil {
+		t.Errorf("as large as it may be: %v", err)
+	}
+}
+
 func TestVersionsHaveABoundedNumberOfKeys(t *testing.T) {
 	var b strings.Builder
 	for i := range 300 {
