@@ -91,7 +91,7 @@ func TestMemoryDoesNotGrowWithArchives(t *testing.T) {
 	}
 	// What grows is Badger's: memtables, the pages of its logs that were not
 	// given back yet. With the race detector all of it is counted twice; then
-	// 57 to 66 MiB were seen, and without it 30.
+	// 57 to 66 MiB were seen, and without it 14.
 	const limit = raceMemory * 64 << 10
 	for _, driver := range []string{store.DriverBadger, store.DriverFiles} {
 		t.Run(driver, func(t *testing.T) {
