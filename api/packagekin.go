@@ -21,15 +21,7 @@ func (m *management) packageDeliveries(c *call) (any, error) {
 	if err != nil {
 		return nil, missing(err, noPackage)
 	}
-	f := hooks.Filter{Source: pkg.Source}
-	if f.Limit, err = number(q, "limit", hooks.DefaultLimit, hooks.MaxLimit); err != nil {
-		return nil, err
-	}
-	all, err := h.Deliveries(f)
-	for i := range all {
-		all[i] = spelt(all[i])
-	}
-	return list(all), err
+	return deliveries(h, q, hooks.Filter{Source: pkg.Source})
 }
 
 func (m *management) packageCustomers(c *call) (any, error) {

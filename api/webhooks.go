@@ -186,6 +186,11 @@ func (m *management) deliveries(c *call) (any, error) {
 	if q.Has("result") && !slices.Contains(results, f.Result) {
 		return nil, invalid("The parameter result must be queued, unmatched, ignored or refused.")
 	}
+	return deliveries(h, q, f)
+}
+
+// deliveries lists those that a filter leaves, as many as the query says.
+func deliveries(h Hooks, q url.Values, f hooks.Filter) (_ any, err error) {
 	if f.Limit, err = number(q, "limit", hooks.DefaultLimit, hooks.MaxLimit); err != nil {
 		return nil, err
 	}
